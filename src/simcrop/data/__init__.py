@@ -1,0 +1,1 @@
+"""Files to samples: volumes, archives, the store, phantoms."""

@@ -1,0 +1,130 @@
+"""The patch grid: where every patch of a crop lies, in voxels and in millimetres.
+
+One object answers all questions that join the network's token order to the patient: index to
+grid cell, cell to voxel box, box to mm. Indices run over x, then y, then z, last axis fastest
+(row-major), the order in which `simcrop.model.patch_embedding` cuts a volume.
+
+Affines follow NIfTI: a 4 x 4 matrix from voxel indices (voxel *centres*) to world mm in RAS+.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Shape3 = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """The arrangement of patches that tile a crop without gaps.
+
+    Attributes:
+        crop_shape: voxels of the crop along x, y, z; the paper uses (224, 224, 112).
+        patch_shape: voxels of one patch along x, y, z; the paper uses (16, 16, 8).
+
+    Raises:
+        ValueError: if an axis of the crop is not a whole number of patches.
+    """
+
+    crop_shape: Shape3
+    patch_shape: Shape3
+
+    def __post_init__(self) -> None:
+        if any(p < 1 or c < p or c % p for c, p in zip(self.crop_shape, self.patch_shape)):
+            raise ValueError(
+                f"crop of {self.crop_shape} voxels is not a whole number of patches of "
+                f"{self.patch_shape} voxels along every axis; choose a multiple of the patch"
+            )
+
+    @property
+    def shape(self) -> Shape3:
+        """Grid cells along x, y, z; each axis is computed by itself."""
+        (cx, cy, cz), (px, py, pz) = self.crop_shape, self.patch_shape
+        return cx // px, cy // py, cz // pz
+
+    @property
+    def num_patches(self) -> int:
+        """Number of patches, N."""
+        return math.prod(self.shape)
+
+    @property
+    def patch_voxels(self) -> int:
+        """Number of voxels in one patch, P."""
+        return math.prod(self.patch_shape)
+
+    def cell(self, index: int) -> Shape3:
+        """Return the grid cell (gx, gy, gz) of a patch index.
+
+        Raises:
+            IndexError: if the index is outside 0..N-1.
+        """
+        if not 0 <= index < self.num_patches:
+            raise IndexError(f"patch {index} of a grid with {self.num_patches} patches")
+        gx, gy, gz = np.unravel_index(index, self.shape)
+        return int(gx), int(gy), int(gz)
+
+    def index(self, cell: Shape3) -> int:
+        """Return the patch index of a grid cell; the inverse of `cell`."""
+        return int(np.ravel_multi_index(cell, self.shape))
+
+    def voxel_box(self, index: int) -> tuple[slice, slice, slice]:
+        """Return the voxels of the crop that a patch covers, as three slices."""
+        sx, sy, sz = (
+            slice(c * p, (c + 1) * p)
+            for c, p in zip(self.cell(index), self.patch_shape, strict=True)
+        )
+        return sx, sy, sz
+
+    def affine(self, crop_affine: np.ndarray) -> np.ndarray:
+        """Return the affine of a map with one value per patch, given the crop's affine.
+
+        The first cell's centre lies half a patch minus half a voxel inside the crop, so a map
+        saved with this affine sits on the CT in any viewer, with no resampling.
+        """
+        to_voxels = np.eye(4)
+        to_voxels[:3, :3] = np.diag(self.patch_shape)
+        to_voxels[:3, 3] = (np.asarray(self.patch_shape) - 1) / 2
+        return np.asarray(crop_affine, dtype=float) @ to_voxels
+
+    def centers_mm(self, crop_affine: np.ndarray) -> np.ndarray:
+        """Return the world position in mm of every patch centre, shape (N, 3)."""
+        cells = np.stack(np.unravel_index(np.arange(self.num_patches), self.shape), axis=1)
+        affine = self.affine(crop_affine)
+        return cells @ affine[:3, :3].T + affine[:3, 3]
+
+    def cut(self, voxels: Float[Tensor, "*batch x y z"]) -> Float[Tensor, "*batch patches voxels"]:
+        """Cut volumes into patches, one row per patch; `join` is the inverse."""
+        gx, gy, gz = self.shape
+        return rearrange(
+            voxels,
+            "... (gx px) (gy py) (gz pz) -> ... (gx gy gz) (px py pz)",
+            gx=gx, gy=gy, gz=gz,
+        )  # fmt: skip
+
+    def join(self, patches: Float[Tensor, "*batch patches voxels"]) -> Float[Tensor, "*batch x y z"]:
+        """Put patches back into volumes; the exact inverse of `cut`."""
+        (gx, gy, gz), (px, py, pz) = self.shape, self.patch_shape
+        return rearrange(
+            patches,
+            "... (gx gy gz) (px py pz) -> ... (gx px) (gy py) (gz pz)",
+            gx=gx, gy=gy, gz=gz, px=px, py=py, pz=pz,
+        )  # fmt: skip
+
+    def share(self, is_inside: Bool[Tensor, "*batch x y z"]) -> Float[Tensor, "*batch patches"]:
+        """Return the share of each patch's voxels for which `is_inside` holds, in [0, 1]."""
+        return self.cut(is_inside.float()).mean(dim=-1)
+
+    def neighbours(self, reach: int) -> Bool[Tensor, "patches patches"]:
+        """Return which patches lie within `reach` cells of each other along every axis.
+
+        A reach of 1 gives the 3 x 3 x 3 neighbourhood; a patch is its own neighbour.
+        """
+        cells = torch.from_numpy(
+            np.stack(np.unravel_index(np.arange(self.num_patches), self.shape), axis=1)
+        )
+        return (cells[:, None] - cells[None]).abs().amax(dim=-1) <= reach

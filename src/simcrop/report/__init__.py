@@ -1,0 +1,1 @@
+"""Report text before it becomes tensors."""

@@ -1,0 +1,1 @@
+"""Loops: pre-training, features, probes, checkpoints."""
