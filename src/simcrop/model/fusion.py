@@ -1,0 +1,61 @@
+"""Cross-granularity fusion: words look at patches, and the volume as a whole is added.
+
+    q' = LN(q + SelfAttention(q))                     words among themselves
+    c  = CrossAttention(q', m),  m_i = W_m z_i        word-patch level
+    u  = LN(q' + W_o(c + W_g mean_i m_i))             instance level
+    f  = LN(u + MLP(u))
+
+Paper: section "Cross-granularity fusion"; each granularity is a switch.
+"""
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from simcrop.model.transformer import PostNormAttention, PostNormMLP
+
+
+class FusionLayer(nn.Module):
+    """One BERT-like layer that brings the volume to the words of the masked report.
+
+    Args:
+        patch_dim: width of the vision encoder's tokens.
+        dim, heads, mlp_dim, dropout: size of the layer (paper: 768, 6, 1,536, 0.1).
+        word_patch: whether words attend to patches.
+        instance_level: whether the mean over patches is added to every word.
+    """
+
+    def __init__(
+        self,
+        patch_dim: int,
+        *,
+        dim: int = 768,
+        heads: int = 6,
+        mlp_dim: int = 1536,
+        dropout: float = 0.1,
+        word_patch: bool = True,
+        instance_level: bool = True,
+    ) -> None:
+        super().__init__()
+        self.word_patch = word_patch
+        self.patch_projection = nn.Linear(patch_dim, dim)
+        self.instance_projection = nn.Linear(dim, dim) if instance_level else None
+        self.words_to_words = PostNormAttention(dim, heads, dropout)
+        self.words_to_patches = PostNormAttention(dim, heads, dropout)
+        self.mlp = PostNormMLP(dim, mlp_dim, dropout)
+        if not word_patch:
+            del self.words_to_patches.attention
+
+    def forward(
+        self,
+        words: Float[Tensor, "batch words dim"],
+        is_valid: Bool[Tensor, "batch words"],
+        patch_tokens: Float[Tensor, "batch patches patch_dim"],
+    ) -> Float[Tensor, "batch words dim"]:
+        """Return the words with what the volume says; padded words are meaningless."""
+        patches = self.patch_projection(patch_tokens)
+        words = self.words_to_words(words, is_valid=is_valid)
+        volume = patches.mean(dim=1, keepdim=True)
+        extra = None if self.instance_projection is None else self.instance_projection(volume)
+        context = patches if self.word_patch else patches[:, :0]
+        words = self.words_to_patches(words, context, extra=extra)
+        return self.mlp(words)

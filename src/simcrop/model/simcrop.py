@@ -1,0 +1,172 @@
+"""SimCroP assembled: the paper's figure as one forward pass.
+
+    volume --mask--> vision encoder --> vision decoder ------------------> hidden patches
+                          |                                                (masked volume)
+                          |  g_image
+                          +-----------> patch embeddings ----+
+    findings --> frozen text encoder --> g_text, per sentence +---------> alignment
+                          |
+    report --mask--> frozen text encoder --> g_report --> fusion --> text decoder --> words
+                                                            ^                (masked report)
+                          visible patch tokens -------------+
+
+The module holds what trains. The frozen text encoder stands outside: its states come in as
+tensors, so that they may be cached. Losses are in `simcrop.objectives`.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from simcrop.geometry import PatchGrid
+from simcrop.model.fusion import FusionLayer
+from simcrop.model.patch_masking import PatchMasking
+from simcrop.model.projection import ProjectionHead, pool_sentences
+from simcrop.model.text_decoder import TextDecoder
+from simcrop.model.vision_decoder import VisionDecoder
+from simcrop.model.vision_encoder import VisionEncoder
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Which parts of the method are on; a part that is off has no parameters.
+
+    Fusion has no loss of its own: it acts through the masked report.
+    """
+
+    masked_volume: bool = True
+    masked_report: bool = True
+    alignment: bool = True
+    fusion: bool = True
+
+
+class SimCroPInput(NamedTuple):
+    """One batch as the networks see it; text fields are empty where their term is off."""
+
+    patches: Float[Tensor, "batch patches patch_voxels"]
+    findings_states: Float[Tensor, "batch findings_words text_dim"]
+    sentence_of_word: Int[Tensor, "batch findings_words"]
+    num_sentences: int
+    report_states: Float[Tensor, "batch report_words text_dim"]
+    report_is_valid: Bool[Tensor, "batch report_words"]
+    report_is_counted: Bool[Tensor, "batch report_words"]
+
+
+class SimCroPOutput(NamedTuple):
+    """What the objectives need; None where the term is off.
+
+    `aligned_patches` names the patch behind each row of `patch_embeddings`. Embeddings are not
+    scaled to unit length: the average of the selected patches is taken before scaling.
+    """
+
+    predicted_patches: Float[Tensor, "batch masked patch_voxels"] | None
+    patch_embeddings: Float[Tensor, "batch candidates shared"] | None
+    aligned_patches: Int[Tensor, "batch candidates"] | None
+    sentence_embeddings: Float[Tensor, "batch sentences shared"] | None
+    word_logits: Float[Tensor, "counted vocabulary"] | None
+
+
+class SimCroP(nn.Module):
+    """Vision encoder, vision decoder, projections, fusion layer and text decoder.
+
+    Args:
+        vision_encoder: the network that is kept after pre-training.
+        vision_decoder, fusion, text_decoder: parts of the terms that are on, else None.
+        text_dim: width of the frozen text encoder's states.
+        shared_dim: width of the space where sentences meet patches.
+        report_dim: width of fusion and text decoder.
+        terms: which terms are on.
+        normalise_text: see `ProjectionHead`.
+        align_unmasked: align on a second pass that sees every patch, not on the visible
+            quarter; costs about four times the masked encoder (method.md D-4).
+        reach: attention reach of that pass, see `VisionEncoder.forward`.
+    """
+
+    def __init__(
+        self,
+        vision_encoder: VisionEncoder,
+        *,
+        vision_decoder: VisionDecoder | None,
+        fusion: FusionLayer | None,
+        text_decoder: TextDecoder | None,
+        text_dim: int,
+        shared_dim: int = 768,
+        report_dim: int = 768,
+        terms: Terms = Terms(),
+        normalise_text: bool = False,
+        align_unmasked: bool = False,
+        reach: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.terms = terms
+        self.align_unmasked = align_unmasked
+        self.reach = reach
+        self.vision_encoder = vision_encoder
+        self.vision_decoder = vision_decoder
+        self.fusion = fusion
+        self.text_decoder = text_decoder
+        head = ProjectionHead
+        if terms.alignment:
+            self.image_projection = head(vision_encoder.dim, shared_dim)
+            self.sentence_projection = head(text_dim, shared_dim, normalise_input=normalise_text)
+        if terms.masked_report:
+            self.report_projection = head(text_dim, report_dim, normalise_input=normalise_text)
+
+    @property
+    def grid(self) -> PatchGrid:
+        """Geometry of crop and patches."""
+        return self.vision_encoder.grid
+
+    def forward(self, batch: SimCroPInput, masking: PatchMasking) -> SimCroPOutput:
+        """Run the terms that are on; see the module's figure."""
+        terms = self.terms
+        align_visible = terms.alignment and not self.align_unmasked
+        predicted = embeddings = aligned = sentences = logits = None
+        if terms.masked_volume or terms.masked_report or align_visible:
+            reach = self.reach if not self.align_unmasked else None
+            encoded = self.vision_encoder(batch.patches, masking.visible, reach)
+            if self.vision_decoder is not None:
+                predicted = self.vision_decoder(encoded.cls_token, encoded.patch_tokens, masking)
+            if self.text_decoder is not None:
+                logits = self.reconstruct_report(batch, encoded.patch_tokens)
+            if align_visible:
+                aligned = masking.visible
+                embeddings = self.image_projection(encoded.patch_tokens)
+        if terms.alignment:
+            if self.align_unmasked:
+                embeddings = self.embed_patches(batch.patches)
+                B, N, _ = embeddings.shape
+                aligned = torch.arange(N, device=embeddings.device).expand(B, N)
+            sentences = self.embed_sentences(
+                batch.findings_states, batch.sentence_of_word, batch.num_sentences
+            )
+        return SimCroPOutput(predicted, embeddings, aligned, sentences, logits)
+
+    def embed_patches(
+        self, patches: Float[Tensor, "batch patches patch_voxels"]
+    ) -> Float[Tensor, "batch patches shared"]:
+        """Return every patch in the shared space, all patches being seen."""
+        return self.image_projection(self.vision_encoder(patches, reach=self.reach).patch_tokens)
+
+    def embed_sentences(
+        self,
+        word_states: Float[Tensor, "batch words text_dim"],
+        sentence_of_word: Int[Tensor, "batch words"],
+        num_sentences: int,
+    ) -> Float[Tensor, "batch sentences shared"]:
+        """Return every sentence in the shared space: the mean of its projected words."""
+        return pool_sentences(
+            self.sentence_projection(word_states), sentence_of_word, num_sentences
+        )
+
+    def reconstruct_report(
+        self, batch: SimCroPInput, patch_tokens: Float[Tensor, "batch visible dim"]
+    ) -> Float[Tensor, "counted vocabulary"]:
+        """Return logits of the counted words of the masked report, with the volume's help."""
+        words = self.report_projection(batch.report_states)
+        if self.fusion is not None:
+            words = self.fusion(words, batch.report_is_valid, patch_tokens)
+        return self.text_decoder(words, batch.report_is_valid, batch.report_is_counted)

@@ -1,0 +1,48 @@
+"""The text decoder: the hidden words of the report from fused features.
+
+A trainable, bidirectional BERT-like stack with a masked-word head. No token or position
+embedding is added: order comes from the frozen text encoder's states.
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from simcrop.model.transformer import PostNormAttention, PostNormMLP
+
+
+class TextDecoder(nn.Module):
+    """Self-attention layers and a head over the vocabulary (paper: 6 x 768, 6 heads, 30,522)."""
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        *,
+        dim: int = 768,
+        depth: int = 6,
+        heads: int = 6,
+        mlp_dim: int = 1536,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.attentions = nn.ModuleList(
+            [PostNormAttention(dim, heads, dropout) for _ in range(depth)]
+        )
+        self.mlps = nn.ModuleList([PostNormMLP(dim, mlp_dim, dropout) for _ in range(depth)])
+        self.transform = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.vocabulary = nn.Linear(dim, vocabulary_size)
+
+    def forward(
+        self,
+        words: Float[Tensor, "batch words dim"],
+        is_valid: Bool[Tensor, "batch words"],
+        is_counted: Bool[Tensor, "batch words"],
+    ) -> Float[Tensor, "counted vocabulary"]:
+        """Return logits of the counted words, row by row in the order of `words[is_counted]`.
+
+        The head, the dearest part, runs on the words that enter the loss only.
+        """
+        for attention, mlp in zip(self.attentions, self.mlps, strict=True):
+            words = mlp(attention(words, is_valid=is_valid))
+        return self.vocabulary(self.norm(F.gelu(self.transform(words[is_counted]))))

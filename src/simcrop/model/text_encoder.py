@@ -1,0 +1,71 @@
+"""The frozen text encoder: any BERT of transformers, always in evaluation mode.
+
+One network serves both text branches: the unmasked findings for the alignment and the masked
+report for the masked-word objective. It never trains, never drops out and gives no gradient.
+"""
+
+import hashlib
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from simcrop.errors import ConfigError, complain
+from simcrop.report.tokens import resolve_text_encoder
+
+
+class TextEncoder(nn.Module):
+    """A frozen BERT (paper: CXR-BERT) that gives the last hidden state of every word.
+
+    Args:
+        encoder: "packaged" for the BERT that comes with the installation, a folder, or the
+            name of a model on the hub; only a hub name may reach the network.
+
+    Raises:
+        ConfigError: if it cannot be loaded.
+    """
+
+    def __init__(self, encoder: str) -> None:
+        super().__init__()
+        from transformers import AutoModel
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        location, is_local = resolve_text_encoder(encoder)
+        try:
+            self.bert = AutoModel.from_pretrained(location, local_files_only=is_local)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                complain(
+                    f"text encoder {encoder!r} could not be loaded ({error})",
+                    "a folder or hub name with the weights and config.json of a BERT",
+                    "Check `text.encoder`.",
+                )
+            ) from error
+        self.bert.requires_grad_(False)
+        self.bert.eval()
+
+    @property
+    def dim(self) -> int:
+        """Width of the word states."""
+        return self.bert.config.hidden_size
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode: `mode` is ignored, so that dropout never becomes active."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(
+        self, ids: Int[Tensor, "batch words"], is_valid: Bool[Tensor, "batch words"]
+    ) -> Float[Tensor, "batch words text_dim"]:
+        """Return the last hidden state of every word; padded words are meaningless."""
+        return self.bert(input_ids=ids, attention_mask=is_valid.long()).last_hidden_state
+
+    def fingerprint(self) -> str:
+        """Return a short hash of all weights, to tell one text encoder from another."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.bert.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]

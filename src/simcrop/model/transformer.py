@@ -1,0 +1,129 @@
+"""The two kinds of transformer layer the method is made of.
+
+`PreNormBlock` is the vision transformer's (normalise, attend, add; normalise, MLP, add).
+`PostNormAttention` and `PostNormMLP` are BERT's halves (attend, add, normalise), of which the
+fusion layer and the text decoder are built. Attention is torch's fused kernel everywhere: the
+N x N matrix is never written out, which halves the time at 2,744 tokens.
+"""
+
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Tokens = Float[Tensor, "batch tokens dim"]
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries to a context, which may be the queries themselves.
+
+    Raises:
+        ValueError: if the width is not a multiple of the number of heads.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"width {dim} cannot be split into {heads} heads; choose a divisor")
+        self.heads = heads
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "batch queries dim"],
+        context: Float[Tensor, "batch keys dim"],
+        may_attend: Bool[Tensor, "#batch #heads #queries keys"] | None = None,
+        dropout: float = 0.0,
+    ) -> Float[Tensor, "batch queries dim"]:
+        """Return the attended context, heads side by side, before any output projection.
+
+        `may_attend` is True where a query may look at a key; every query needs one such key.
+        """
+        q = rearrange(self.query(queries), "b n (h d) -> b h n d", h=self.heads)
+        k, v = rearrange(
+            self.key_value(context), "b n (two h d) -> two b h n d", two=2, h=self.heads
+        )
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=may_attend, dropout_p=dropout)
+        return rearrange(attended, "b h n d -> b n (h d)")
+
+
+class PreNormBlock(nn.Module):
+    """A block of the vision transformer: attention and MLP, each on normalised input."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.attention = Attention(dim, heads)
+        self.attention_output = nn.Linear(dim, dim)
+        self.mlp_norm = nn.LayerNorm(dim, eps=1e-6)
+        hidden = int(dim * mlp_ratio)
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+
+    def forward(
+        self,
+        tokens: Tokens,
+        may_attend: Bool[Tensor, "#batch 1 tokens tokens"] | None = None,
+        first_query: int = 0,
+    ) -> Float[Tensor, "batch queries dim"]:
+        """Return the tokens from `first_query` on; all tokens serve as keys and values.
+
+        A decoder whose loss reads only the last tokens asks for those in its last block and
+        saves the work on the others; the result is the same.
+        """
+        normed = self.attention_norm(tokens)
+        attended = self.attention(normed[:, first_query:], normed, may_attend)
+        tokens = tokens[:, first_query:] + self.attention_output(attended)
+        return tokens + self.mlp(self.mlp_norm(tokens))
+
+
+class PostNormAttention(nn.Module):
+    """The attention half of a BERT layer: attend, project, add, normalise.
+
+    `extra`, where given, is added to the attended context before the output projection: the
+    place where the fusion layer puts its instance-level feature.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(dim, heads)
+        self.output = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.dropout = dropout
+
+    def forward(
+        self,
+        words: Float[Tensor, "batch words dim"],
+        context: Float[Tensor, "batch keys dim"] | None = None,
+        is_valid: Bool[Tensor, "batch keys"] | None = None,
+        extra: Float[Tensor, "batch 1 dim"] | None = None,
+    ) -> Float[Tensor, "batch words dim"]:
+        """Return the words after attending to the context; without one, to each other.
+
+        Without context and with `extra` alone, pass `context` of zero length.
+        """
+        context = words if context is None else context
+        rate = self.dropout if self.training else 0.0
+        if context.shape[1]:
+            may_attend = None if is_valid is None else rearrange(is_valid, "b n -> b 1 1 n")
+            attended = self.attention(words, context, may_attend, rate)
+        else:
+            attended = words.new_zeros(words.shape)
+        if extra is not None:
+            attended = attended + extra
+        return self.norm(words + F.dropout(self.output(attended), rate, self.training))
+
+
+class PostNormMLP(nn.Module):
+    """The feed-forward half of a BERT layer: expand, GELU, contract, add, normalise."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.expand = nn.Linear(dim, hidden)
+        self.contract = nn.Linear(hidden, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, words: Float[Tensor, "batch words dim"]) -> Float[Tensor, "batch words dim"]:
+        """Return the words after the feed-forward half."""
+        return self.norm(words + self.dropout(self.contract(F.gelu(self.expand(words)))))

@@ -1,0 +1,41 @@
+"""The masked-volume objective: mean squared error on the voxels of hidden patches.
+
+Paper: multi-modal masked modelling, radiograph reconstruction loss.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def normalise_patches(
+    patches: Float[Tensor, "batch patches patch_voxels"], eps: float = 1e-6
+) -> Float[Tensor, "batch patches patch_voxels"]:
+    """Return every patch with mean 0 and variance 1; `eps` keeps constant patches (air) finite."""
+    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+    return (patches - mean) / (variance + eps).sqrt()
+
+
+def patch_loss(
+    predicted: Float[Tensor, "batch masked patch_voxels"],
+    target: Float[Tensor, "batch masked patch_voxels"],
+    *,
+    normalise: bool = False,
+    is_counted: Bool[Tensor, "batch masked patch_voxels"] | None = None,
+) -> Float[Tensor, ""]:
+    """Return the mean squared error over the voxels of the hidden patches.
+
+    Args:
+        predicted: the decoder's voxels.
+        target: the true voxels of the same patches, in [-1, 1].
+        normalise: compare with each target patch normalised by itself (MAE's `norm_pix_loss`).
+        is_counted: where given, False for voxels that are padding and enter no average.
+
+    Differs: the authors' lineage divides by all voxels of the volume, hidden or not, which is
+    this value times the mask ratio.
+    """
+    target = normalise_patches(target) if normalise else target
+    squared = (predicted - target).square()
+    if is_counted is None:
+        return squared.mean()
+    return (squared * is_counted).sum() / is_counted.sum().clamp(min=1)

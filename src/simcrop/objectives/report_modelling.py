@@ -1,0 +1,37 @@
+"""The masked-report objective: cross-entropy of the words that were hidden.
+
+Paper: multi-modal masked modelling, report reconstruction loss.
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def counted_words(
+    is_masked: Bool[Tensor, "batch words"],
+    is_valid: Bool[Tensor, "batch words"],
+    positions: str = "masked",
+) -> Bool[Tensor, "batch words"]:
+    """Return which words enter the loss: the hidden ones, or every real one.
+
+    Differs: the authors' lineage averages over padding as well; `positions="all"` is their
+    form without the padding.
+
+    Raises:
+        ValueError: if `positions` is neither "masked" nor "all".
+    """
+    if positions == "masked":
+        return is_masked & is_valid
+    if positions == "all":
+        return is_valid
+    raise ValueError(f"positions {positions!r}; expected 'masked' or 'all'")
+
+
+def report_loss(
+    word_logits: Float[Tensor, "counted vocabulary"], words: Int[Tensor, " counted"]
+) -> Float[Tensor, ""]:
+    """Return the mean cross-entropy in nat over the counted words; 0 where there is none."""
+    if not len(words):
+        return word_logits.sum() * 0
+    return F.cross_entropy(word_logits.float(), words)

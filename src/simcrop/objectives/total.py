@@ -1,0 +1,27 @@
+"""The total loss: the weighted sum of the terms that are on.
+
+Paper: total objective, all weights 1.
+"""
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def total_loss(
+    terms: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, float]
+) -> Float[Tensor, ""]:
+    """Return the sum over terms of weight times loss.
+
+    Raises:
+        ValueError: if there is no term, or a term has no weight.
+    """
+    if not terms:
+        raise ValueError("no term is on; expected at least one of the losses")
+    if missing := set(terms) - set(weights):
+        raise ValueError(f"no weight for {sorted(missing)}; expected one per term")
+    return sum(
+        (weights[name] * loss for name, loss in terms.items()),
+        start=0.0 * next(iter(terms.values())),
+    )
