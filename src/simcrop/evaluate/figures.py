@@ -1,0 +1,252 @@
+"""Pictures of results: loss curves, AUROC with intervals, ROC curves and grounded sentences.
+
+Every function returns a `Figure` of its own and touches no state of matplotlib. Colours are
+the Okabe-Ito palette and perceptually even maps, readable without colour vision. Sentences are
+drawn as they are: a dollar sign starts no formula.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from sklearn.metrics import roc_curve
+
+from simcrop.evaluate.classification import auroc
+from simcrop.evaluate.intervals import Interval, LabelIntervals
+from simcrop.evaluate.slices import (
+    LUNG_WINDOW,
+    PLANES,
+    Plane,
+    Voxel,
+    Window,
+    peak_voxel,
+    spacing_of,
+)
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_STYLES = ("-", "--", ":")
+MASK_COLOR, SELECTED_COLOR = "#56E0FF", "#FFFFFF"
+GREY = "#6b7280"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty white figure of a size in inches, drawn without a display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def loss_curves(
+    steps: Shaped[np.ndarray, " rows"], metrics: Mapping[str, Float[np.ndarray, " rows"]]
+) -> Figure:
+    """Draw one panel per term, training and validation together.
+
+    `metrics` are columns named `train/patch_loss`, `val/patch_loss` and so on; nan rows, where
+    a column was not logged, are passed over. A term that is positive and falls more than
+    twenty-fold gets a logarithmic axis.
+    """
+    terms = list(dict.fromkeys(name.split("/", 1)[-1] for name in metrics))
+    num_columns = min(len(terms), 3)
+    num_rows = -(-len(terms) // num_columns)
+    figure = new_figure(3.7 * num_columns, 2.7 * num_rows)
+    grid = figure.subplots(num_rows, num_columns, squeeze=False)
+    for axes, term in zip(grid.flat, terms, strict=False):
+        for name, color in (("train", COLORS[0]), ("val", COLORS[1])):
+            values = metrics.get(f"{name}/{term}")
+            if values is not None:
+                is_logged = ~np.isnan(values)
+                _draw_curve(axes, steps[is_logged], values[is_logged], name, color)
+        drawn = np.concatenate([np.asarray(line.get_ydata()) for line in axes.lines])
+        if drawn.size and drawn.min() > 0 and drawn.max() > 20 * drawn.min():
+            axes.set_yscale("log")
+        axes.set_title(term.replace("_", " "), fontsize=10)
+        axes.set_xlabel("step", fontsize=9)
+        axes.legend(frameon=False, fontsize=8)
+        _tidy(axes)
+    for axes in list(grid.flat)[len(terms) :]:
+        axes.remove()
+    return figure
+
+
+def auroc_dots(label_names: Sequence[str], results: Mapping[str, LabelIntervals]) -> Figure:
+    """Draw the AUROC of every label and the mean as dots with intervals, one colour per encoder."""
+    names = [*label_names, "mean"]
+    figure = new_figure(7.5, 1.2 + 0.36 * len(names))
+    axes = figure.subplots()
+    for i, (encoder, result) in enumerate(results.items()):
+        offset = 0.5 * ((i + 0.5) / len(results) - 0.5)
+        rows = np.arange(len(names)) + offset
+        _draw_intervals(axes, rows, (*result.per_label, result.mean), encoder, COLORS[i % 7])
+    axes.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
+    axes.axhline(len(names) - 1.5, color=GREY, linewidth=0.6)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("AUROC, with 95 % intervals over patients (dotted: chance)", fontsize=9)
+    figure.legend(loc="outside upper center", ncols=len(results), frameon=False, fontsize=9)
+    _tidy(axes)
+    return figure
+
+
+def roc_curves(
+    scores: Float[np.ndarray, "studies labels"],
+    labels: Shaped[np.ndarray, "studies labels"],
+    label_names: Sequence[str],
+) -> Figure:
+    """Draw the ROC curve of every label that has both classes, with its AUROC in the legend."""
+    figure = new_figure(7.5, 4.6)
+    axes = figure.subplots()
+    for i, name in enumerate(label_names):
+        value = auroc(scores[:, i], labels[:, i])
+        if np.isnan(value):
+            continue
+        false_positive_rate, true_positive_rate, _ = roc_curve(labels[:, i], scores[:, i])
+        axes.plot(
+            false_positive_rate,
+            true_positive_rate,
+            color=COLORS[i % 7],
+            linestyle=LINE_STYLES[i // 7 % 3],
+            label=f"{name} {value:.2f}",
+        )
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="chance 0.50")
+    axes.set_aspect("equal")
+    axes.set_xlabel("false positive rate", fontsize=9)
+    axes.set_ylabel("true positive rate", fontsize=9)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8, title="AUROC")
+    _tidy(axes)
+    return figure
+
+
+def grounding_figure(
+    hu: Shaped[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    similarity: Float[np.ndarray, "x y z"],
+    sentence: str,
+    *,
+    mask: Bool[np.ndarray, "x y z"] | None = None,
+    is_selected: Bool[np.ndarray, "x y z"] | None = None,
+    at: Voxel | None = None,
+    window: Window = LUNG_WINDOW,
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw a sentence's map over the CT: the axial, coronal and sagittal slice through a voxel.
+
+    Args:
+        hu: the CT, or the crop of it that the network saw.
+        affine: of the CT, RAS+.
+        similarity: on the CT's grid; nan where there is no patch.
+        sentence: the title, wrapped.
+        mask: where the finding truly is; outlined.
+        is_selected: voxels of the selected patches; outlined with dots.
+        at: the voxel to cut through; the map's peak unless given.
+        window: which HU are shown as grey.
+        limits: similarities at the ends of the colour scale; the map's own range unless given.
+
+    Raises:
+        ValueError: if the affine is not in RAS+ order.
+    """
+    spacing_mm = spacing_of(affine)
+    peak = peak_voxel(similarity)
+    at = peak if at is None else at
+    low, high = limits or (float(np.nanmin(similarity)), float(np.nanmax(similarity)))
+    extents = np.array(hu.shape) * spacing_mm
+    ratios = [np.divide(*np.delete(extents, plane.axis)) for plane in PLANES]
+    lines = textwrap.wrap(sentence, 110) or [""]
+    figure = new_figure(11.5, 10.2 / sum(ratios) + 0.75 + 0.22 * len(lines))
+    panels = figure.subplots(1, 3, width_ratios=ratios)
+    for axes, plane in zip(panels, PLANES, strict=True):
+        overlay = _draw_plane(axes, plane, at, hu, spacing_mm, window, similarity, (low, high))
+        for voxels, color, style in ((mask, MASK_COLOR, "-"), (is_selected, SELECTED_COLOR, ":")):
+            if voxels is not None:
+                edges = _outline(plane.cut(voxels, at))
+                axes.add_collection(
+                    LineCollection(list(edges), colors=color, linestyles=style, lw=1.4)
+                )
+        position_mm = (affine @ (*at, 1))[plane.axis]
+        axes.set_title(f"{plane.name}, {'xyz'[plane.axis]} = {position_mm:.0f} mm", fontsize=9)
+    figure.colorbar(overlay, ax=panels, shrink=0.8, pad=0.01, label="similarity (cosine)")
+    figure.suptitle("\n".join(lines), fontsize=11, parse_math=False)
+    key = [text for text, shown in (
+        ("+ highest similarity" if at == peak else "+ slices cut here", True),
+        ("blue line: true mask", mask is not None),
+        ("white dots: selected patches", is_selected is not None),
+    ) if shown]  # fmt: skip
+    figure.supxlabel("   ·   ".join(key), fontsize=9, color=GREY)
+    return figure
+
+
+def _draw_plane(
+    axes: Axes,
+    plane: Plane,
+    at: Voxel,
+    hu: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    window: Window,
+    similarity: np.ndarray,
+    limits: tuple[float, float],
+) -> AxesImage:
+    """Draw CT, map, cross and edge letters of one plane; return the map for the colour bar."""
+    width_mm, height_mm = plane.pixel_mm(spacing_mm)
+    aspect = height_mm / width_mm
+    black, white = window.limits_hu
+    axes.imshow(plane.cut(hu, at), cmap="gray", vmin=black, vmax=white, aspect=aspect)
+    values = plane.cut(similarity, at)
+    low, high = limits
+    # Low similarity is nearly clear, so that the CT stays readable where nothing is claimed.
+    share = np.clip((np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12), 0, 1)
+    overlay = axes.imshow(
+        values, cmap="magma", vmin=low, vmax=high, alpha=0.65 * share, aspect=aspect,
+        interpolation="nearest",
+    )  # fmt: skip
+    axes.plot(*plane.pixel(at, hu.shape), "+", color="white", markersize=9, markeredgewidth=1.2)
+    places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.97), (0.5, 0.03))
+    for letter, (x, y) in zip(plane.edges, places, strict=True):
+        axes.text(
+            x, y, letter, transform=axes.transAxes, color="#FFD54A", fontsize=9,
+            ha="left" if x < 0.1 else "right" if x > 0.9 else "center",
+            va="top" if y > 0.9 else "bottom" if y < 0.1 else "center",
+        )  # fmt: skip
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return overlay
+
+
+def _outline(is_inside: Bool[np.ndarray, "rows columns"]) -> np.ndarray:
+    """Return the pixel edges between inside and outside as segments ((x, y), (x, y))."""
+    padded = np.pad(is_inside, 1)
+    row, column = np.nonzero(padded[:, 1:] != padded[:, :-1])
+    upright = np.stack([column, row - 1, column, row], axis=1)
+    row, column = np.nonzero(padded[1:] != padded[:-1])
+    level = np.stack([column - 1, row, column, row], axis=1)
+    return np.concatenate([upright, level]).reshape(-1, 2, 2) - 0.5
+
+
+def _draw_curve(axes: Axes, steps: np.ndarray, values: np.ndarray, name: str, color: str) -> None:
+    """Draw a curve; a long one faintly, under its running mean."""
+    width = len(values) // 40
+    if width > 1:
+        axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
+        kernel = np.ones(width) / width
+        steps = np.convolve(steps, kernel, mode="valid")
+        values = np.convolve(values, kernel, mode="valid")
+    marker = "o" if len(values) < 20 else ""
+    axes.plot(steps, values, color=color, label=name, marker=marker, markersize=3, linewidth=1.6)
+
+
+def _draw_intervals(
+    axes: Axes, rows: np.ndarray, intervals: Sequence[Interval], name: str, color: str
+) -> None:
+    values, low, high = np.array([(i.value, i.low, i.high) for i in intervals]).T
+    axes.hlines(rows, low, high, color=color, linewidth=2, alpha=0.55)
+    axes.plot(values, rows, "o", color=color, markersize=5, label=name)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
+    axes.tick_params(labelsize=9)

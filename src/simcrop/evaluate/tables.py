@@ -1,0 +1,91 @@
+"""Tables of figures with their intervals, as markdown, as plain text and as rows for a report."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from simcrop.evaluate.grounding import GroundingResult
+from simcrop.evaluate.intervals import Interval, LabelIntervals
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text under a header; the first column names the row, the others hold figures.
+
+    Raises:
+        ValueError: if a row does not have as many cells as the header.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise ValueError(f"row {row} has {len(row)} cells, expected {len(self.header)}")
+
+    def markdown(self) -> str:
+        """Return the table in markdown, figures aligned right."""
+        rule = (":--", *("--:" for _ in self.header[1:]))
+        rows = [[_escaped(cell) for cell in row] for row in (self.header, *self.rows)]
+        lines = [rows[0], rule, *rows[1:]]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+    def plain(self) -> str:
+        """Return the table for a terminal, in columns, figures aligned right."""
+        widths = [
+            max(len(cell) for cell in column)
+            for column in zip(self.header, *self.rows, strict=True)
+        ]
+        lines = [self.header, tuple("-" * width for width in widths), *self.rows]
+        return "".join(
+            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) + "\n"
+            for line in lines
+        )
+
+
+def format_interval(interval: Interval, *, digits: int = 3) -> str:
+    """Return a figure with its interval, as `0.812 [0.764, 0.855]`; a hyphen where undefined."""
+    if math.isnan(interval.value):
+        return "-"
+    value = f"{interval.value:.{digits}f}"
+    if math.isnan(interval.low):
+        return value
+    return f"{value} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def auroc_table(label_names: Sequence[str], results: Mapping[str, LabelIntervals]) -> Table:
+    """Return one row per label and the mean at the end, one column per encoder."""
+    columns = [
+        [*map(format_interval, result.per_label), format_interval(result.mean)]
+        for result in results.values()
+    ]
+    names = [*label_names, "mean"]
+    return Table(("AUROC", *results), tuple(zip(names, *columns, strict=True)))
+
+
+def grounding_table(result: GroundingResult) -> Table:
+    """Return one row per label and the mean at the end, each figure beside its control."""
+    header = (
+        "grounding", "sentences", "chance", "hit", "hit, swapped", "hit minus swapped",
+        f"hit@{result.top_k}", "patch AUROC", "patch AUROC, swapped",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            row.label,
+            str(row.num_sentences),
+            f"{row.chance.value:.3f}",
+            format_interval(row.hit),
+            f"{row.swapped_hit.value:.3f}",
+            format_interval(row.hit_difference),
+            format_interval(row.hit_at_k),
+            format_interval(row.patch_auroc),
+            f"{row.swapped_patch_auroc.value:.3f}",
+        )
+        for row in (*result.rows, result.mean)
+    )
+    return Table(header, rows)
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
