@@ -6,7 +6,8 @@
     L    = InfoNCE between t_j and a_j         simcrop.objectives.contrast
 
 Selection is hard: it passes no gradient, and each selected patch receives 1/K of that of a_j.
-All of it runs in float32: a temperature of 0.07 stretches rounding errors fourteenfold.
+All of it runs in float32 at least, inside autocast too: a temperature of 0.07 stretches
+rounding errors fourteenfold, and bfloat16 ties would change the selection.
 
 Paper: section "Similarity-driven alignment".
 """
@@ -26,7 +27,7 @@ def similarity_map(
     Both inputs are scaled to unit length here. Rows of padded sentences are meaningless; mask
     them with `is_valid` afterwards.
     """
-    return _unit(sentence_embeddings) @ _unit(patch_embeddings).transpose(-1, -2)
+    return _product(_unit(sentence_embeddings), _unit(patch_embeddings).transpose(-1, -2))
 
 
 def select_top_k(
@@ -60,8 +61,9 @@ def pool_patches(
 
     One matrix product with the selection: the K x E block per sentence is never gathered.
     """
+    patch_embeddings = at_least_float32(patch_embeddings)
     counts = selected.sum(dim=-1, keepdim=True).clamp(min=1)
-    return (selected / counts) @ patch_embeddings.float()
+    return _product(selected.to(patch_embeddings.dtype) / counts, patch_embeddings)
 
 
 def region_logits(
@@ -73,5 +75,18 @@ def region_logits(
     return similarity_map(region_embeddings, sentence_embeddings) / temperature
 
 
+def at_least_float32(embeddings: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return the embeddings in float32, or in float64 where they came in it."""
+    return embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+
+
 def _unit(embeddings: Float[Tensor, "*batch shared"]) -> Float[Tensor, "*batch shared"]:
-    return F.normalize(embeddings.float(), dim=-1, eps=1e-8)
+    return F.normalize(at_least_float32(embeddings), dim=-1, eps=1e-8)
+
+
+def _product(
+    left: Float[Tensor, "*batch rows inner"], right: Float[Tensor, "*batch inner columns"]
+) -> Float[Tensor, "*batch rows columns"]:
+    """Multiply in the precision of the inputs; autocast would do it in bfloat16."""
+    with torch.autocast(left.device.type, enabled=False):
+        return left @ right

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, cosine_similarity
 
 from simcrop.objectives.alignment import (
+    at_least_float32,
     pool_patches,
     region_logits,
     select_top_k,
@@ -130,12 +131,11 @@ def per_image(
     keys, is_valid = inputs.keys, inputs.is_valid
     all_sentences = rearrange(inputs.sentences, "b s e -> 1 (b s) e").expand(B, -1, -1)
     regions = _select_regions(inputs, all_sentences, top_k)
-    logits = cosine_similarity(all_sentences.float(), regions, dim=-1, eps=1e-8) / temperature
-    own = torch.arange(B, device=logits.device)
-    is_own = rearrange(own[:, None] == own[None], "a b -> a 1 b").expand(B, S, B)
+    logits = cosine_similarity(at_least_float32(all_sentences), regions, dim=-1, eps=1e-8)
+    is_own = torch.eye(B, dtype=torch.bool, device=logits.device)[:, None].expand(B, S, B)
     says = (keys[:, :, None, None] == keys[None, None]) & is_valid[None, None]
     is_said_elsewhere = says.any(dim=-1) & ~is_own
-    logits = rearrange(logits, "image (b s) -> b s image", b=B)
+    logits = rearrange(logits / temperature, "image (b s) -> b s image", b=B)
     is_positive = is_own & is_valid[:, :, None]
     is_negative = ~is_own & ~is_said_elsewhere & is_valid[:, :, None]
     to_image = info_nce(logits, is_positive, is_negative)
