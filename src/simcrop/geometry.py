@@ -35,7 +35,9 @@ class PatchGrid:
     patch_shape: Shape3
 
     def __post_init__(self) -> None:
-        if any(p < 1 or c < p or c % p for c, p in zip(self.crop_shape, self.patch_shape)):
+        if any(
+            p < 1 or c < p or c % p for c, p in zip(self.crop_shape, self.patch_shape, strict=True)
+        ):
             raise ValueError(
                 f"crop of {self.crop_shape} voxels is not a whole number of patches of "
                 f"{self.patch_shape} voxels along every axis; choose a multiple of the patch"
@@ -69,7 +71,11 @@ class PatchGrid:
         return int(gx), int(gy), int(gz)
 
     def index(self, cell: Shape3) -> int:
-        """Return the patch index of a grid cell; the inverse of `cell`."""
+        """Return the patch index of a grid cell; the inverse of `cell`.
+
+        Raises:
+            ValueError: if the cell is outside the grid.
+        """
         return int(np.ravel_multi_index(cell, self.shape))
 
     def voxel_box(self, index: int) -> tuple[slice, slice, slice]:
@@ -93,20 +99,25 @@ class PatchGrid:
 
     def centers_mm(self, crop_affine: np.ndarray) -> np.ndarray:
         """Return the world position in mm of every patch centre, shape (N, 3)."""
-        cells = np.stack(np.unravel_index(np.arange(self.num_patches), self.shape), axis=1)
         affine = self.affine(crop_affine)
-        return cells @ affine[:3, :3].T + affine[:3, 3]
+        return self._cells @ affine[:3, :3].T + affine[:3, 3]
 
     def cut(self, voxels: Float[Tensor, "*batch x y z"]) -> Float[Tensor, "*batch patches voxels"]:
-        """Cut volumes into patches, one row per patch; `join` is the inverse."""
-        gx, gy, gz = self.shape
+        """Cut volumes into patches, one row per patch; `join` is the inverse.
+
+        Raises:
+            einops.EinopsError: if the volumes are not of the crop's shape.
+        """
+        (gx, gy, gz), (px, py, pz) = self.shape, self.patch_shape
         return rearrange(
             voxels,
             "... (gx px) (gy py) (gz pz) -> ... (gx gy gz) (px py pz)",
-            gx=gx, gy=gy, gz=gz,
+            gx=gx, gy=gy, gz=gz, px=px, py=py, pz=pz,
         )  # fmt: skip
 
-    def join(self, patches: Float[Tensor, "*batch patches voxels"]) -> Float[Tensor, "*batch x y z"]:
+    def join(
+        self, patches: Float[Tensor, "*batch patches voxels"]
+    ) -> Float[Tensor, "*batch x y z"]:
         """Put patches back into volumes; the exact inverse of `cut`."""
         (gx, gy, gz), (px, py, pz) = self.shape, self.patch_shape
         return rearrange(
@@ -124,7 +135,11 @@ class PatchGrid:
 
         A reach of 1 gives the 3 x 3 x 3 neighbourhood; a patch is its own neighbour.
         """
-        cells = torch.from_numpy(
-            np.stack(np.unravel_index(np.arange(self.num_patches), self.shape), axis=1)
-        )
-        return (cells[:, None] - cells[None]).abs().amax(dim=-1) <= reach
+        near = torch.ones(self.num_patches, self.num_patches, dtype=torch.bool)
+        for axis in torch.from_numpy(self._cells.astype(np.int16)).unbind(dim=1):
+            near &= (axis[:, None] - axis[None]).abs() <= reach
+        return near
+
+    @property
+    def _cells(self) -> np.ndarray:
+        return np.stack(np.unravel_index(np.arange(self.num_patches), self.shape), axis=1)
