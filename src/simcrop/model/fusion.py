@@ -22,6 +22,9 @@ class FusionLayer(nn.Module):
         dim, heads, mlp_dim, dropout: size of the layer (paper: 768, 6, 1,536, 0.1).
         word_patch: whether words attend to patches.
         instance_level: whether the mean over patches is added to every word.
+
+    Raises:
+        ValueError: if both granularities are off; leave the layer out instead.
     """
 
     def __init__(
@@ -36,6 +39,11 @@ class FusionLayer(nn.Module):
         instance_level: bool = True,
     ) -> None:
         super().__init__()
+        if not (word_patch or instance_level):
+            raise ValueError(
+                "fusion with neither word-patch nor instance level; expected at least one. "
+                "Switch fusion off instead"
+            )
         self.word_patch = word_patch
         self.patch_projection = nn.Linear(patch_dim, dim)
         self.instance_projection = nn.Linear(dim, dim) if instance_level else None

@@ -25,20 +25,21 @@ class PatchMasking(NamedTuple):
 def mask_patches(
     batch: int, num_patches: int, ratio: float, generator: torch.Generator
 ) -> PatchMasking:
-    """Draw which patches of each volume are hidden: exactly N - int(N * (1 - ratio)) of them.
+    """Draw which patches of each volume are hidden; exactly N * (1 - ratio), cut, stay visible.
 
     Paper: masked volume modelling, 75 % of the patches dropped.
 
     Raises:
         ValueError: if no patch or every patch would be visible.
     """
-    num_visible = int(num_patches * (1 - ratio))
+    num_visible = int(round(num_patches * (1 - ratio), 6))  # 10 * (1 - 0.9) is below 1 in floats
     if not 0 < num_visible < num_patches:
         raise ValueError(
             f"mask ratio {ratio} leaves {num_visible} of {num_patches} patches visible; "
             "expected at least one visible and one hidden patch"
         )
-    order = torch.rand(batch, num_patches, generator=generator).argsort(dim=1)
+    noise = torch.rand(batch, num_patches, generator=generator, device=generator.device)
+    order = noise.argsort(dim=1)
     return PatchMasking(order[:, :num_visible], order[:, num_visible:])
 
 

@@ -71,6 +71,8 @@ class PreNormBlock(nn.Module):
         A decoder whose loss reads only the last tokens asks for those in its last block and
         saves the work on the others; the result is the same.
         """
+        if may_attend is not None:
+            may_attend = may_attend[:, :, first_query:]
         normed = self.attention_norm(tokens)
         attended = self.attention(normed[:, first_query:], normed, may_attend)
         tokens = tokens[:, first_query:] + self.attention_output(attended)
