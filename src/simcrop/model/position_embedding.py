@@ -61,3 +61,14 @@ POSITION_EMBEDDINGS: dict[str, Callable[[Shape3, int], Table]] = {
     "sine_cosine_3d": sine_cosine_3d,
     "two_axis": two_axis,
 }
+
+
+def position_table(name: str, grid_shape: Shape3, dim: int) -> Table:
+    """Return the position table of that name.
+
+    Raises:
+        ValueError: if there is none of that name, or the width does not suit it.
+    """
+    if name not in POSITION_EMBEDDINGS:
+        raise ValueError(f"position table {name!r}; choose one of {[*POSITION_EMBEDDINGS]}")
+    return POSITION_EMBEDDINGS[name](grid_shape, dim)

@@ -6,13 +6,12 @@ plain masked autoencoder.
 """
 
 import torch
-from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from simcrop.geometry import PatchGrid
-from simcrop.model.patch_masking import PatchMasking, gather
-from simcrop.model.position_embedding import POSITION_EMBEDDINGS
+from simcrop.model.patch_masking import PatchMasking
+from simcrop.model.position_embedding import position_table
 from simcrop.model.transformer import PreNormBlock
 from simcrop.model.vision_encoder import initialise
 
@@ -39,8 +38,9 @@ class VisionDecoder(nn.Module):
         self.blocks = nn.ModuleList([PreNormBlock(dim, heads, mlp_ratio) for _ in range(depth)])
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.head = nn.Linear(dim, grid.patch_voxels)
-        table = POSITION_EMBEDDINGS[position](grid.shape, dim)
-        self.register_buffer("position", table, persistent=False)
+        self.register_buffer(
+            "position", position_table(position, grid.shape, dim), persistent=False
+        )
         initialise(self)
         nn.init.normal_(self.mask_token, std=0.02)
 
@@ -51,13 +51,11 @@ class VisionDecoder(nn.Module):
         masking: PatchMasking,
     ) -> Float[Tensor, "batch masked patch_voxels"]:
         """Return the predicted voxels of the masked patches, in the order of `masking.masked`."""
-        B, V, _ = visible_tokens.shape
-        position = repeat(self.position, "n d -> b n d", b=B)
-        visible = self.embedding(visible_tokens)
-        visible = visible + gather(position, masking.visible).to(visible.dtype)
-        hidden = self.mask_token + gather(position, masking.masked).to(visible.dtype)
         cls = self.embedding(cls_token)[:, None]
-        tokens = torch.cat([cls, visible, hidden.to(visible.dtype)], dim=1)
+        visible = self.embedding(visible_tokens) + self.position[masking.visible]
+        hidden = self.mask_token + self.position[masking.masked]
+        tokens = torch.cat([cls, visible, hidden], dim=1)
         for block in self.blocks[:-1]:
             tokens = block(tokens)
-        return self.head(self.norm(self.blocks[-1](tokens, first_query=1 + V)))
+        first_hidden = 1 + visible.shape[1]
+        return self.head(self.norm(self.blocks[-1](tokens, first_query=first_hidden)))

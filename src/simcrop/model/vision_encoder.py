@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from simcrop.geometry import PatchGrid
 from simcrop.model.patch_embedding import PatchEmbedding
 from simcrop.model.patch_masking import gather
-from simcrop.model.position_embedding import POSITION_EMBEDDINGS
+from simcrop.model.position_embedding import position_table
 from simcrop.model.transformer import PreNormBlock
 
 
@@ -39,7 +39,6 @@ class VisionEncoder(nn.Module):
     """
 
     position: Tensor
-    neighbours: Tensor
 
     def __init__(
         self,
@@ -52,16 +51,15 @@ class VisionEncoder(nn.Module):
         position: str = "sine_cosine_3d",
     ) -> None:
         super().__init__()
-        if position not in POSITION_EMBEDDINGS:
-            raise ValueError(f"position table {position!r}; choose one of {[*POSITION_EMBEDDINGS]}")
         self.grid = grid
         self.dim = dim
         self.patch_embedding = PatchEmbedding(grid, dim)
         self.cls_token = nn.Parameter(torch.empty(dim))
         self.blocks = nn.ModuleList([PreNormBlock(dim, heads, mlp_ratio) for _ in range(depth)])
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        table = POSITION_EMBEDDINGS[position](grid.shape, dim)
-        self.register_buffer("position", table, persistent=False)
+        self.register_buffer(
+            "position", position_table(position, grid.shape, dim), persistent=False
+        )
         initialise(self)
         nn.init.normal_(self.cls_token, std=0.02)
 
@@ -81,10 +79,10 @@ class VisionEncoder(nn.Module):
                 still attends to all; no patch attends to it.
         """
         B, N, _ = patches.shape
-        position = repeat(self.position, "n d -> b n d", b=B)
+        position = self.position
         if visible is not None:
-            patches, position = gather(patches, visible), gather(position, visible)
-        tokens = self.patch_embedding(patches) + position.to(patches.dtype)
+            patches, position = gather(patches, visible), position[visible]
+        tokens = self.patch_embedding(patches) + position
         tokens = torch.cat([repeat(self.cls_token, "d -> b 1 d", b=B), tokens], dim=1)
         may_attend = None if reach is None else self._local(reach, N, visible)
         for block in self.blocks:
