@@ -1,0 +1,160 @@
+"""One volume of an archive into the store: the unit of work that `prepare` spreads and resumes.
+
+A job writes the volume, its masks and its label map, and last a record of what it wrote. A record
+that matches the job and whose files exist means the job is done; everything else is done again.
+So a run may be killed anywhere, and the tables, which are made from the records, come out as if
+it had not been.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from simcrop.data.archive import resolve
+from simcrop.data.atomic import atomic_path
+from simcrop.data.contract import Contract
+from simcrop.data.preprocessing import prepare_volume, resample_mask
+from simcrop.data.volume import (
+    Volume,
+    array_of,
+    format_of,
+    read_image,
+    to_image,
+    to_ras,
+    write_volume,
+)
+from simcrop.errors import DataError, complain
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be made of one volume.
+
+    Attributes:
+        volume_id: names the files of the volume in the store.
+        study_id: the study it belongs to.
+        path: as the archive's table has it.
+        masks: rows of the archive's masks table for this study.
+        anatomy: path of the label map as the table has it, or "".
+        root: where relative paths start.
+    """
+
+    volume_id: str
+    study_id: str
+    path: str
+    masks: tuple[Row, ...]
+    anatomy: str
+    root: Path
+
+    def fingerprint(self, contract: Contract) -> str:
+        """Return a hash of everything that decides what the job writes, but the files."""
+        job = {name: value for name, value in asdict(self).items() if name != "root"}
+        return hashlib.sha256(json.dumps([job, contract.hash]).encode()).hexdigest()
+
+    def file(self, path: str) -> Path:
+        """Return where a path of the archive's tables leads."""
+        return resolve(self.root, path)
+
+    def refusal(self, path: str, stage: str, reason: object) -> Row:
+        """Return a row of `refused.csv`."""
+        return {"volume_id": self.volume_id, "study_id": self.study_id, "path": path,
+                "stage": stage, "reason": str(reason)}  # fmt: skip
+
+
+@dataclass
+class Record:
+    """What a job made: rows for the tables of the store; no manifest row if it was refused."""
+
+    manifest: Row | None = None
+    masks: list[Row] = field(default_factory=list)
+    anatomy: Row | None = None
+    refused: list[Row] = field(default_factory=list)
+
+
+def run_job(job: Job, contract: Contract, store: Path) -> Record:
+    """Prepare one volume with its masks and write them; what cannot be read is refused."""
+    try:
+        volume = prepare_volume(job.file(job.path), contract)
+    except DataError as error:
+        return Record(refused=[job.refusal(job.path, "volume", error)])
+    path = f"volumes/{job.volume_id}.nii.gz"
+    write_volume(store / path, volume.hu, volume.affine)
+    nx, ny, nz = volume.shape
+    record = Record(
+        {"volume_id": job.volume_id, "study_id": job.study_id, "path": path,
+         "nx": nx, "ny": ny, "nz": nz, "bytes": (store / path).stat().st_size,
+         "source_format": format_of(job.file(job.path))}
+    )  # fmt: skip
+    if job.masks or job.anatomy:
+        _run_masks(job, volume, store, record)
+    with atomic_path(_record_path(job, store)) as temporary:
+        saved = {"fingerprint": job.fingerprint(contract), "record": asdict(record)}
+        temporary.write_text(json.dumps(saved, indent=1), encoding="utf-8")
+    return record
+
+
+def finished(job: Job, contract: Contract, store: Path) -> Record | None:
+    """Return the record of a job that an earlier run finished, or None if it must run."""
+    try:
+        saved = json.loads(_record_path(job, store).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if saved["fingerprint"] != job.fingerprint(contract):
+        return None
+    record = Record(**saved["record"])
+    rows = [record.manifest, record.anatomy, *record.masks]
+    return record if all((store / row["path"]).exists() for row in rows if row) else None
+
+
+def _record_path(job: Job, store: Path) -> Path:
+    return store / "records" / f"{job.volume_id}.json"
+
+
+def _run_masks(job: Job, volume: Volume, store: Path, record: Record) -> None:
+    """Put the masks and the label map of a volume onto its grid and write them."""
+    reference = to_image(volume.hu, volume.affine)
+    label_maps: dict[str, sitk.Image] = {}  # one file may hold the masks of several sentences
+    for number, row in enumerate(job.masks):
+        try:
+            if row["path"] not in label_maps:
+                label_maps[row["path"]] = _on_grid(job.file(row["path"]), reference)
+            is_inside = array_of(label_maps[row["path"]]) == float(row["value"])
+            _refuse_empty(is_inside, f"{job.file(row['path'])}, value {row['value']}")
+        except DataError as error:
+            record.refused.append(job.refusal(row["path"], "mask", error))
+            continue
+        path = f"masks/{job.volume_id}/{number:03d}.nii.gz"
+        write_volume(store / path, is_inside, volume.affine)
+        record.masks.append({**row, "volume_id": job.volume_id, "path": path})
+    if job.anatomy:
+        try:
+            label_map = _on_grid(job.file(job.anatomy), reference)
+            _refuse_empty(array_of(label_map), str(job.file(job.anatomy)))
+        except DataError as error:
+            record.refused.append(job.refusal(job.anatomy, "anatomy", error))
+        else:
+            path = f"anatomy/{job.volume_id}.nii.gz"
+            write_volume(store / path, array_of(label_map), volume.affine)
+            record.anatomy = {"volume_id": job.volume_id, "path": path}
+
+
+def _on_grid(path: Path, reference: sitk.Image) -> sitk.Image:
+    return resample_mask(to_ras(read_image(path)), reference)
+
+
+def _refuse_empty(mask: np.ndarray, name: str) -> None:
+    if not mask.any():
+        raise DataError(
+            complain(
+                f"{name}: no voxel on the prepared volume",
+                "a mask in the same place as its volume, not much smaller than a voxel",
+                "Check its value and its affine.",
+            )
+        )

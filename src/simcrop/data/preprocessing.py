@@ -1,0 +1,181 @@
+"""The deterministic pipeline that a contract describes, and its inverse map to the native grid.
+
+`prepare_volume` is what `simcrop prepare` stores: read, orient to RAS, resample once. `center_crop`
+and `normalise` are what the network then sees. `on_native_grid` brings a map back onto the CT.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from jaxtyping import Bool, Float, Float32, Int16, Num
+
+from simcrop.data.contract import Contract
+from simcrop.data.volume import Volume, array_of, from_image, geometry_of, read_ct, to_image, to_ras
+from simcrop.data.volume_checks import AIR_HU
+from simcrop.geometry import Shape3
+
+_RAS_DIRECTION = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)  # of axes, in the LPS world
+_INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """The block of a volume that the network sees.
+
+    Attributes:
+        voxels: HU.
+        affine: index of the crop's voxels to RAS+ mm. Where the crop is padded, its first voxel
+            lies outside the volume.
+        is_padding: True where no voxel of the volume was there and padding fills the place.
+    """
+
+    voxels: Int16[np.ndarray, "x y z"]
+    affine: Float[np.ndarray, "4 4"]
+    is_padding: Bool[np.ndarray, "x y z"]
+
+
+def prepare_volume(path: Path | str, contract: Contract) -> Volume:
+    """Read a volume of any format onto the contract's grid: exactly what `prepare` stores.
+
+    Raises:
+        DataError: if the file is missing, damaged or not a CT volume in HU.
+    """
+    return from_image(resample(read_ct(path), contract), str(path))
+
+
+def resample(image: sitk.Image, contract: Contract) -> sitk.Image:
+    """Resample an int16 HU image of any orientation onto the contract's grid in RAS order.
+
+    The grid is aligned with the patient's axes. The outer corner of its first voxel is the lowest
+    (left, posterior, inferior) outer corner of the volume, and along each axis it has
+    floor(extent / spacing) voxels, at least one (method.md 3.1). Values are trilinear at the new
+    voxel centres, within the outermost half voxel those of the edge, beyond it -1024; rounded to
+    whole HU. A volume already on such a grid is returned with its voxels untouched.
+
+    An oblique volume is covered by the box around its corners, so nothing is cut off.
+    """
+    lowest, extent = _extent_ras(image)
+    spacing = np.array(contract.spacing_mm)
+    if _is_on_grid(image, spacing):
+        return to_ras(image)
+    shape = np.maximum(np.floor(extent / spacing + 1e-6), 1).astype(int)
+    origin = (lowest + spacing / 2) * (-1, -1, 1)
+    # ITK truncates towards zero when it writes integers, hence float first and an honest rounding.
+    resampled = sitk.Resample(
+        image, shape.tolist(), sitk.Transform(), _INTERPOLATORS[contract.interpolation],
+        origin.tolist(), spacing.tolist(), _RAS_DIRECTION, float(AIR_HU), sitk.sitkFloat32,
+    )  # fmt: skip
+    return sitk.Cast(sitk.Round(resampled), sitk.sitkInt16)
+
+
+def resample_mask(mask: sitk.Image, reference: sitk.Image) -> sitk.Image:
+    """Resample a mask or label map (nearest voxel, 0 outside) onto the grid of `reference`."""
+    return sitk.Resample(mask, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
+
+
+def center_crop(
+    hu: Int16[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"], contract: Contract
+) -> Crop:
+    """Cut the centre of a volume to the contract's crop; pad evenly where it is smaller."""
+    start = [int((n - c) / 2) for n, c in zip(hu.shape, contract.crop_shape, strict=True)]
+    return crop_at(hu, affine, (start[0], start[1], start[2]), contract)
+
+
+def crop_at(
+    hu: Int16[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    start: Shape3,
+    contract: Contract,
+) -> Crop:
+    """Cut a crop whose first voxel is voxel `start` of the volume; it may be negative.
+
+    Raises:
+        ValueError: if the crop does not touch the volume.
+    """
+    stop = [s + c for s, c in zip(start, contract.crop_shape, strict=True)]
+    box = tuple(slice(max(s, 0), min(e, n)) for s, e, n in zip(start, stop, hu.shape, strict=True))
+    if any(part.stop <= part.start for part in box):
+        raise ValueError(f"a crop from {start} to {tuple(stop)} misses a volume of {hu.shape}")
+    offset = [max(-s, 0) for s in start]
+    return cut_box(
+        hu, affine, (box[0], box[1], box[2]), (offset[0], offset[1], offset[2]), contract
+    )
+
+
+def cut_box(
+    hu: Int16[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    box: tuple[slice, slice, slice],
+    offset: Shape3,
+    contract: Contract,
+) -> Crop:
+    """Put a box of the volume into a crop at `offset` and pad around it from the box alone.
+
+    `reflect` mirrors at the box's outermost voxels, again and again if the box is small.
+    """
+    inside = hu[box]
+    widths = [
+        (before, c - before - n)
+        for before, c, n in zip(offset, contract.crop_shape, inside.shape, strict=True)
+    ]
+    if contract.padding == "reflect":
+        voxels = np.pad(inside, widths, mode="reflect")
+    else:
+        voxels = np.pad(inside, widths, constant_values=AIR_HU)
+    is_padding = np.ones(contract.crop_shape, dtype=bool)
+    is_padding[tuple(slice(b, b + n) for b, n in zip(offset, inside.shape, strict=True))] = False
+    shift = np.eye(4)
+    shift[:3, 3] = [part.start - before for part, before in zip(box, offset, strict=True)]
+    return Crop(voxels, affine @ shift, is_padding)
+
+
+def normalise(hu: Int16[np.ndarray, "x y z"], contract: Contract) -> Float32[np.ndarray, "x y z"]:
+    """Clip HU to the contract's window and map it linearly to [-1, 1]."""
+    low, high = contract.window_hu
+    voxels = np.clip(hu, low, high, dtype=np.float32)
+    voxels -= (low + high) / 2
+    voxels *= 2 / (high - low)
+    return voxels
+
+
+def on_native_grid(
+    values: Num[np.ndarray, "gx gy gz"] | Bool[np.ndarray, "gx gy gz"],
+    affine: Float[np.ndarray, "4 4"],
+    native: Volume,
+    *,
+    interpolation: str = "linear",
+    outside: float = 0.0,
+) -> Float32[np.ndarray, "x y z"]:
+    """Return a map (of patches or voxels, with its affine) on the voxels of a native volume.
+
+    Args:
+        values: one value per cell, for instance a similarity map on the patch grid.
+        affine: cell index to RAS+ mm, for instance `PatchGrid.affine(crop.affine)`.
+        native: the volume as `read_volume` gave it.
+        interpolation: `linear` (trilinear; the outermost half cell continues the edge), or
+            `nearest` for labels and masks.
+        outside: the value beyond the map.
+    """
+    spacing, direction, origin = geometry_of(native.affine)
+    resampled = sitk.Resample(
+        to_image(values.astype(np.float32), affine), native.shape, sitk.Transform(),
+        _INTERPOLATORS[interpolation], origin, spacing, direction, outside,
+    )  # fmt: skip
+    return array_of(resampled)
+
+
+def _extent_ras(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest outer corner in RAS mm and the size in mm of the box around an image."""
+    corners = np.stack(np.meshgrid(*((-0.5, n - 0.5) for n in image.GetSize())), -1).reshape(-1, 3)
+    points = np.array([image.TransformContinuousIndexToPhysicalPoint(c) for c in corners.tolist()])
+    points *= (-1, -1, 1)
+    return points.min(axis=0), np.ptp(points, axis=0)
+
+
+def _is_on_grid(image: sitk.Image, spacing: np.ndarray) -> bool:
+    """Return whether the axes are the patient's (in any order) and the spacing is as asked."""
+    direction = np.abs(np.array(image.GetDirection()).reshape(3, 3))
+    is_aligned = np.allclose(direction.max(axis=0), 1, rtol=0, atol=1e-6)
+    return is_aligned and np.allclose(direction @ image.GetSpacing(), spacing, rtol=0, atol=1e-6)

@@ -1,0 +1,163 @@
+"""What `simcrop prepare` makes, read back: int16 HU volumes on one grid and their tables.
+
+A store is a folder with `contract.json`, one NIfTI per volume below `volumes/`, masks below
+`masks/` and `anatomy/`, and CSV tables. `docs/explanation/data-formats.md` explains each column.
+Patients are pseudonyms, and nothing of a DICOM header is in it.
+"""
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk  # noqa: N813
+from jaxtyping import Bool, Float, Int16, Integer
+
+from simcrop.data.contract import Contract
+from simcrop.data.volume import affine_of, array_of
+from simcrop.errors import DataError, complain
+from simcrop.report.sections import Report, make_report
+
+CONTRACT_FILE = "contract.json"
+
+
+class Store:
+    """A prepared archive.
+
+    Attributes:
+        folder: where it is.
+        contract: the preprocessing that its volumes have been through.
+        volumes: the manifest; one row per volume, indexed by volume_id.
+        reports: findings, impression, sentences and patient_id, indexed by study_id.
+        labels: 0/1 columns indexed by study_id, or None.
+        masks: study_id, volume_id, path and sentence or label; None if there are none.
+        anatomy: path of a label map, indexed by volume_id; None if there are none.
+        anatomy_names: the name of each value of the label maps.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        """Open a store.
+
+        Raises:
+            DataError: if the folder is not a finished store.
+        """
+        self.folder = Path(folder)
+        self.contract = read_contract(self.folder)
+        self.volumes = self._table("manifest.csv", "volume_id")
+        self.reports = self._table("reports.csv", "study_id")
+        self._split_of_patient = self._table("splits.csv", "patient_id")["split"]
+        self.labels = self._optional("labels.csv", "study_id")
+        if self.labels is not None:
+            self.labels = self.labels.astype(int)
+        self.masks = self._optional("masks.csv")
+        self.anatomy = self._optional("anatomy.csv", "volume_id")
+
+    @cached_property
+    def anatomy_names(self) -> dict[int, str]:
+        """The name of each value of the anatomy label maps; empty if the archive gave none."""
+        names = self._optional("anatomy_names.csv")
+        return (
+            {}
+            if names is None
+            else dict(zip(names["value"].astype(int), names["name"], strict=True))
+        )
+
+    def patients_of(self, split: str) -> list[str]:
+        """Return the pseudonyms of the patients in `train`, `val` or `test`."""
+        return self._split_of_patient.index[self._split_of_patient == split].tolist()
+
+    def volume_ids(self, split: str | None = None) -> list[str]:
+        """Return the volumes of one split, or of all, in the order of the manifest."""
+        if split is None:
+            return self.volumes.index.tolist()
+        return self.volumes.index[self.volumes.patient_id.isin(self.patients_of(split))].tolist()
+
+    def study_of(self, volume_id: str) -> str:
+        """Return the study to which a volume belongs."""
+        return str(self.volumes.at[volume_id, "study_id"])
+
+    def report(self, study_id: str) -> Report:
+        """Return the report of a study."""
+        row = self.reports.loc[study_id]
+        return make_report(row["findings"], row["impression"], row["sentences"])
+
+    def read_hu(
+        self, volume_id: str
+    ) -> tuple[Int16[np.ndarray, "x y z"], Float[np.ndarray, "4 4"]]:
+        """Return the voxels of a volume in HU and its affine.
+
+        The array is a transposed view of the (z, y, x) memory that SimpleITK decoded: x runs
+        fastest, nothing is reordered. Copy to C order only where an operation needs it.
+        """
+        image = self._read(str(self.volumes.at[volume_id, "path"]))
+        return array_of(image), affine_of(image)
+
+    def read_mask(self, path: str) -> Bool[np.ndarray, "x y z"]:
+        """Return a mask, by its path in `masks`, on the grid of its volume."""
+        return array_of(self._read(path)) > 0
+
+    def read_anatomy(self, volume_id: str) -> Integer[np.ndarray, "x y z"]:
+        """Return the anatomy label map of a volume, on its grid."""
+        if self.anatomy is None:
+            raise DataError(
+                complain(f"{self.folder}: no anatomy.csv", "label maps", "Add them to the archive.")
+            )
+        return array_of(self._read(str(self.anatomy.at[volume_id, "path"])))
+
+    def _read(self, path: str) -> sitk.Image:
+        try:
+            return sitk.ReadImage(str(self.folder / path))
+        except RuntimeError as error:
+            raise DataError(
+                complain(
+                    f"{self.folder / path}: missing or damaged",
+                    "the volume that `simcrop prepare` wrote",
+                    "Delete it and run `simcrop prepare` again.",
+                )
+            ) from error
+
+    def _table(self, name: str, index: str | None = None) -> pd.DataFrame:
+        path = self.folder / name
+        if not path.exists():
+            raise DataError(
+                complain(
+                    f"{path}: missing", "a finished store", "Run `simcrop prepare` to its end."
+                )
+            )
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        for column in {"nx", "ny", "nz", "bytes"} & set(table.columns):
+            table[column] = table[column].astype(int)
+        return table if index is None else table.set_index(index)
+
+    def _optional(self, name: str, index: str | None = None) -> pd.DataFrame | None:
+        return self._table(name, index) if (self.folder / name).exists() else None
+
+
+def read_contract(folder: Path) -> Contract:
+    """Return the contract of a store, finished or not.
+
+    Raises:
+        DataError: if the folder holds none.
+    """
+    try:
+        values = json.loads((folder / CONTRACT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            complain(
+                f"{folder}: no readable {CONTRACT_FILE}",
+                "a store written by `simcrop prepare`",
+                "Check the path.",
+            )
+        ) from error
+    written = values.pop("hash", None)
+    contract = Contract.from_dict(values)
+    if written != contract.hash:
+        raise DataError(
+            complain(
+                f"{folder / CONTRACT_FILE}: hash {written} does not belong to its values",
+                contract.hash,
+                "Somebody edited it; prepare the store again.",
+            )
+        )
+    return contract

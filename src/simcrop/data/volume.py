@@ -1,0 +1,210 @@
+"""Read one volume of any format: voxels in HU, geometry in mm, checks that speak.
+
+Whatever the source (NIfTI, NRRD, MHA/MHD or a DICOM series), a `Volume` is an int16 array
+(x, y, z) in HU that runs to the patient's Right, Anterior and Superior, with a NIfTI affine.
+SimpleITK reads; its world is LPS, ours RAS, and this module is the only place that converts.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from jaxtyping import Float, Int16, Num, Shaped
+
+from simcrop.data.atomic import atomic_path
+from simcrop.data.dicom import check_modality, read_series
+from simcrop.data.volume_checks import as_hu, check_nifti, check_shape
+from simcrop.errors import DataError, complain
+from simcrop.geometry import Shape3
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+_FORMATS = {".nii": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MHA", ".mhd": "MHD"}
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A CT volume in RAS order.
+
+    Attributes:
+        hu: voxels in HU. A transposed view of SimpleITK's (z, y, x) memory, so x runs fastest.
+        affine: voxel index to world in RAS+ mm, as in NIfTI.
+        source: the path it was read from.
+    """
+
+    hu: Int16[np.ndarray, "x y z"]
+    affine: Float[np.ndarray, "4 4"]
+    source: str
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along x, y, z in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return x, y, z
+
+    @property
+    def shape(self) -> Shape3:
+        """Number of voxels along x, y, z."""
+        x, y, z = self.hu.shape
+        return x, y, z
+
+
+def read_volume(path: Path | str) -> Volume:
+    """Read a CT volume of any format at its own resolution, oriented to RAS, checked.
+
+    Raises:
+        DataError: if the file is missing, damaged or not a CT volume in HU.
+    """
+    return from_image(to_ras(read_ct(path)), str(path))
+
+
+def read_ct(path: Path | str) -> sitk.Image:
+    """Read a CT volume as stored on disk, as int16 HU, with header and intensity checks.
+
+    Raises:
+        DataError: if the file is missing, damaged or not a CT volume in HU.
+    """
+    return as_hu(read_image(path), Path(path))
+
+
+def read_image(path: Path | str) -> sitk.Image:
+    """Read a 3-D scalar volume (CT or mask) as stored; a folder is a DICOM series.
+
+    Geometry is rounded (see `_clean_geometry`) and all header text is dropped.
+
+    Raises:
+        DataError: if the file is missing, damaged, or not a 3-D scalar volume with geometry.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(
+            complain(
+                f"{path}: no such file or folder", "a volume", "Correct the path in the table."
+            )
+        )
+    try:
+        with _quietly():
+            image = read_series(path) if path.is_dir() else _read_file(path)
+    except RuntimeError as error:
+        raise DataError(
+            complain(
+                f"{path}: not readable as a volume",
+                "a complete NIfTI, NRRD, MHA or MHD file or a folder with a DICOM series",
+                "Copy the file again or remove its row.",
+            )
+        ) from error
+    check_shape(image, path)
+    return _clean_geometry(image)
+
+
+def to_ras(image: sitk.Image) -> sitk.Image:
+    """Permute and flip the axes so that they run (nearly) to Right, Anterior, Superior."""
+    return sitk.DICOMOrient(image, "RAS")
+
+
+def affine_of(image: sitk.Image) -> Float[np.ndarray, "4 4"]:
+    """Return the NIfTI affine (voxel index to RAS+ mm) of a SimpleITK image."""
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    affine = np.eye(4)
+    affine[:3, :3] = _LPS_TO_RAS @ direction * np.array(image.GetSpacing())
+    affine[:3, 3] = _LPS_TO_RAS @ np.array(image.GetOrigin())
+    return affine + 0.0  # no negative zeros
+
+
+def array_of(image: sitk.Image) -> Num[np.ndarray, "x y z"]:
+    """Return the voxels as (x, y, z): one copy out of SimpleITK's memory, then a transposed view.
+
+    The copy (3 ms for 224 x 224 x 112) is deliberate: a view would dangle once the image is gone.
+    """
+    return sitk.GetArrayFromImage(image).T
+
+
+def from_image(image: sitk.Image, source: str) -> Volume:
+    """Return a RAS-oriented int16 image as a `Volume`."""
+    return Volume(array_of(image), affine_of(image), source)
+
+
+def to_image(array: Shaped[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> sitk.Image:
+    """Return an array and its RAS+ affine as a SimpleITK image; booleans become 0 and 1."""
+    voxels = array.astype(np.uint8) if array.dtype == bool else array
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T))
+    spacing, direction, origin = geometry_of(affine)
+    image.SetSpacing(spacing)
+    image.SetDirection(direction)
+    image.SetOrigin(origin)
+    return image
+
+
+def geometry_of(
+    affine: Float[np.ndarray, "4 4"],
+) -> tuple[list[float], list[float], list[float]]:
+    """Return spacing, direction (row-major) and origin, as SimpleITK wants them, of an affine."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    direction = _LPS_TO_RAS @ affine[:3, :3] / spacing
+    origin = _LPS_TO_RAS @ affine[:3, 3]
+    return spacing.tolist(), direction.ravel().tolist(), origin.tolist()
+
+
+def write_volume(
+    path: Path | str, array: Shaped[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]
+) -> None:
+    """Write voxels and geometry, and nothing else, as NIfTI; whole or not at all."""
+    with atomic_path(Path(path)) as temporary:
+        sitk.WriteImage(to_image(array, affine), str(temporary), useCompression=True)
+
+
+def format_of(path: Path) -> str:
+    """Return the name of a volume's format for the manifest, from its file name."""
+    if path.is_dir():
+        return "DICOM"
+    return _FORMATS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "other")
+
+
+@contextmanager
+def _quietly() -> Generator[None]:
+    """Silence ITK's warnings on stderr; what matters in them is checked here instead."""
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def _read_file(path: Path) -> sitk.Image:
+    """Read one file; the header is checked before the voxels cost anything."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    check_modality(reader, path)
+    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+        found = (
+            f"{reader.GetDimension()} axes and {reader.GetNumberOfComponents()} values per voxel"
+        )
+        raise DataError(
+            complain(
+                f"{path}: {found}",
+                "3 axes and 1 value per voxel",
+                "Store one time point or channel per file, in HU.",
+            )
+        )
+    if reader.GetImageIO() == "NiftiImageIO":
+        check_nifti(reader, path)
+    return reader.Execute()
+
+
+def _clean_geometry(image: sitk.Image) -> sitk.Image:
+    """Round spacing to 1e-4 mm, origin to 1e-3 mm, direction to 1e-6; drop header text.
+
+    Formats keep numbers as float32, decimal strings or averages of slice positions, so that one
+    volume exported twice differs in the sixth digit: 3.987342 and 3.987337 mm in a real pair.
+    Such twins must give equal voxels after resampling. The cost is below 0.03 mm over 512 voxels.
+    """
+    image.SetSpacing(np.round(image.GetSpacing(), 4).tolist())
+    image.SetOrigin(np.round(image.GetOrigin(), 3).tolist())
+    image.SetDirection(np.round(image.GetDirection(), 6).tolist())
+    for key in image.GetMetaDataKeys():
+        image.EraseMetaData(key)
+    return image
