@@ -18,32 +18,34 @@ from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 
-_BULLET = r"[•·▪●◦‣∙]"
-_NUMBER = r"\(?\d{1,2}[.)](?=\s)|\(\d{1,2}\)|\d{1,2}-(?=[A-Z])"
-_ITEM_LABEL = re.compile(rf"^\s*(?:{_BULLET}|[-*\u2013\u2014](?=\s)|{_NUMBER})\s*")
-_HEADING = re.compile(r"^[^\W\d_][\w /&,()-]{1,50}:(?:\s|$)")
+_ITEM_LABEL = re.compile(r"^(?:[-*\u2013\u2014](?=\s)|[a-h][.)](?=\s+[A-Z]))\s*")
+# "1. ", "1) ", "(1) ", "1-": at the start of a line, or inside one before a capital letter
+_NUMBERED_ITEM = re.compile(
+    r"(?:^[ \t]*|(?:(?<=[.?!;:)])\s+|\s+(?=\(|\d{1,2}-))(?=\S+\s*[A-Z]))"
+    r"\(?(\d{1,2})(?:[.)](?=\s)|-(?=[A-Z]))\s*",
+    re.MULTILINE,
+)
+_HEADING = re.compile(r"^[A-Z][\w /&,()-]{1,50}:(?:\s|$)")
 _QUOTES = '"“”'
 
 # Each pattern marks a place where a new block starts; the text it matches is dropped.
 _BLOCK_STARTS = re.compile(
-    rf"\s*{_BULLET}\s*"
+    r"\s*[•·▪●◦‣∙]\s*"
     # 'nodule " Effusion': a quotation mark on its own separates items
     rf"|(?:^|\s)[{_QUOTES}]+(?=\s|$)"
     # 'nodule." Effusion', 'nodule. "Effusion': one that follows a sentence end does too
     rf"|(?<=[.?!)])[{_QUOTES}]+(?=\s+[^a-z\s]|\s*$|[A-Z])"
     rf"|(?<=[.?!])\s+(?=[{_QUOTES}]\w)"
-    # 'Nodule. 2. Effusion', 'Nodule; 2-Effusion', 'nodule (2) Effusion': the number stays for
-    # `_ITEM_LABEL` to remove
-    rf"|(?<=[.?!;:])\s+(?=(?:{_NUMBER})\s*[A-Z])"
-    r"|\s+(?=\(\d{1,2}\)\s+[A-Z])"
     # 'no effusion HEART: normal'
     r"|(?<=[a-z.;)])\s+(?=[A-Z]{4,}[A-Z /&-]*:\s)"
 )
-_MISSING_SPACE = re.compile(r"(?<=[a-z0-9)])([.?!])(?=[A-Z][a-z])")
+_MISSING_SPACE = re.compile(r"(?<=[a-z0-9)])([.?!]+)(?=[A-Z][a-z])")
 _BRACKETED = re.compile(r"\([^()]*\)")
-_END_OF_PLAIN_WORD = re.compile(r"[a-z]{3}[.?!]\s+(?=[A-Z0-9(])")
-_ABBREVIATION_AND_NUMBER = re.compile(
-    r"\b(?:approx|fig|figs|segm?|im|img|ser|max|min|diam|dist|no|nr|vol|vs|ca)\.\s+(?=\d)", re.I
+_LONE_STOP = re.compile(r"(?<=[.?!)])(?:\s+\.)+(?=\s|$)")
+# Three letters, or two capitals ("after IVCM.", "on CT."), never an initial or "e.g."
+_END_OF_PLAIN_WORD = re.compile(r"(?:[a-z]{3}|[A-Z]{2})[.?!]+\s+(?=[A-Z0-9(])")
+_ABBREVIATION = re.compile(
+    r"\b(?:approx|fig|figs|segm?|im|img|ser|max|min|diam|dist|no|nr|vol|vs|ca)\.\s+$", re.I
 )
 _NARROWEST_WRAP = 40  # characters; below this a line break is taken for the end of an item
 
@@ -82,8 +84,8 @@ def sentence_key(sentence: str) -> int:
 def _blocks(text: str) -> list[str]:
     """Cut the text at everything but sentence ends; join hard-wrapped lines."""
     text = unicodedata.normalize("NFC", text)
-    text = _BLOCK_STARTS.sub("\n\n", text)
-    text = _MISSING_SPACE.sub(r"\1 ", text)
+    text = _BLOCK_STARTS.sub("\n\n", _mark_items(text))
+    text = _LONE_STOP.sub("", _MISSING_SPACE.sub(r"\1 ", text))
     lines = [" ".join(line.split()) for line in text.split("\n")]
     width = max(map(len, lines))
     blocks: list[str] = []
@@ -97,12 +99,27 @@ def _blocks(text: str) -> list[str]:
     return blocks
 
 
+def _mark_items(text: str) -> str:
+    """Put items 1, 2, ... on lines of their own, unnumbered; "no. 45." does not go on counting."""
+    expected = 1
+
+    def mark(match: re.Match[str]) -> str:
+        nonlocal expected
+        number = int(match[1])
+        if number not in (1, expected):
+            return match[0]
+        expected = number + 1
+        return "\n\n"
+
+    return _NUMBERED_ITEM.sub(mark, text)
+
+
 def _continues(previous: str, line: str, width: int) -> bool:
     """Say whether `line` goes on with the sentence of the line before it."""
     if _ITEM_LABEL.match(line) or _HEADING.match(line) or previous.endswith(":"):
         return False
     was_full = len(previous) + 1 + len(line.split()[0]) > max(width, _NARROWEST_WRAP)
-    return was_full or line[0].islower()
+    return was_full or (line[0].islower() and not previous.islower())
 
 
 def _split_block(block: str) -> list[str]:
@@ -110,9 +127,15 @@ def _split_block(block: str) -> list[str]:
     guarded = _guard(block)
     starts = {start for start, _ in _sentence_spans()(guarded)}
     starts |= {match.end() for match in _END_OF_PLAIN_WORD.finditer(guarded)}
-    starts -= {match.end() for match in _ABBREVIATION_AND_NUMBER.finditer(guarded)}
-    cuts = [0, *sorted(s for s in starts if s > 0 and not guarded[s].islower()), len(block)]
+    cuts = [0, *sorted(s for s in starts if s > 0 and _may_start(guarded, s)), len(block)]
     return [block[start:end] for start, end in pairwise(cuts)]
+
+
+def _may_start(text: str, start: int) -> bool:
+    """Say no to a break before a lower-case letter or inside "approx. 5 mm"."""
+    if text[start].isdigit():
+        return not _ABBREVIATION.search(text, max(0, start - 10), start)
+    return not text[start].islower()
 
 
 def _guard(block: str) -> str:

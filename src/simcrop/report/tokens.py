@@ -100,23 +100,37 @@ def locate_text_encoder(encoder: str) -> tuple[str, bool]:
 def load_tokenizer(encoder: str) -> Tokenizer:
     """Return the tokenizer of a text encoder: "packaged", a folder or a hub name.
 
-    Raises:
-        ConfigError: if there is no such encoder, or it holds no tokenizer that can be read.
-    """
-    from transformers import AutoTokenizer
+    Code that comes with a checkpoint is never run. CXR-BERT names a tokenizer class of its own,
+    which is BERT's under another name, so where transformers knows no class BERT's is taken.
 
+    Raises:
+        ConfigError: if there is no such encoder, or it holds no BERT tokenizer.
+    """
     source, is_local = locate_text_encoder(encoder)
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(source, local_files_only=is_local)
+        tokenizer = _from_pretrained(source, is_local)
+        if len(tokenizer) <= len(tokenizer.all_special_ids) or tokenizer.mask_token_id is None:
+            raise ValueError("no vocabulary with [CLS], [SEP] and [MASK]")
     except (OSError, ValueError) as error:
         raise ConfigError(
             complain(
                 f"no tokenizer could be loaded from {source!r} ({error})",
-                "a folder with tokenizer.json or vocab.txt, or a hub name that can be reached",
-                'Check the name, or use the encoder "packaged".',
+                "a BERT: a folder with tokenizer.json or vocab.txt, or a hub name in reach",
+                'Check the name and the network, or use the encoder "packaged".',
             )
         ) from error
     return tokenizer
+
+
+def _from_pretrained(source: str, is_local: bool) -> Any:
+    from transformers import AutoTokenizer, BertTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            source, local_files_only=is_local, trust_remote_code=False
+        )
+    except ValueError:  # a class that transformers does not know
+        return BertTokenizer.from_pretrained(source, local_files_only=is_local)
 
 
 def tokenize_findings(
