@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from simcrop.errors import ConfigError, complain
-from simcrop.report.tokens import resolve_text_encoder
+from simcrop.report.tokens import locate_text_encoder
 
 
 class TextEncoder(nn.Module):
@@ -28,21 +28,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, encoder: str) -> None:
         super().__init__()
-        from transformers import AutoModel
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
-        location, is_local = resolve_text_encoder(encoder)
-        try:
-            self.bert = AutoModel.from_pretrained(location, local_files_only=is_local)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                complain(
-                    f"text encoder {encoder!r} could not be loaded ({error})",
-                    "a folder or hub name with the weights and config.json of a BERT",
-                    "Check `text.encoder`.",
-                )
-            ) from error
+        self.bert = _load_bert(encoder)
         self.bert.requires_grad_(False)
         self.bert.eval()
 
@@ -50,6 +36,11 @@ class TextEncoder(nn.Module):
     def dim(self) -> int:
         """Width of the word states."""
         return self.bert.config.hidden_size
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of word ids."""
+        return self.bert.config.vocab_size
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode: `mode` is ignored, so that dropout never becomes active."""
@@ -69,3 +60,27 @@ class TextEncoder(nn.Module):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def _load_bert(encoder: str) -> nn.Module:
+    from transformers import AutoModel, BertConfig, BertModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    location, is_local = locate_text_encoder(encoder)
+    try:
+        settings = BertConfig.get_config_dict(location, local_files_only=is_local)[0]
+        if settings.get("model_type") in {None, "cxr-bert"}:
+            # CXR-BERT is a BERT under a name that transformers knows from remote code only,
+            # which we never run.
+            config = BertConfig.from_dict({**settings, "model_type": "bert"})
+            return BertModel.from_pretrained(location, config=config, local_files_only=is_local)
+        return AutoModel.from_pretrained(location, local_files_only=is_local)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            complain(
+                f"text encoder {encoder!r} could not be loaded ({error})",
+                "a folder or hub name with the weights and config.json of a BERT",
+                "Check `text.encoder`.",
+            )
+        ) from error

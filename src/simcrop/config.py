@@ -1,0 +1,316 @@
+"""One typed, strict tree of settings; every default is the paper's value.
+
+`KNOWN`, `INFERRED` and `UNKNOWN` in the descriptions are the status of each value as
+`docs/explanation/method.md` gives it. A recipe is a whole tree with a name (`simcrop.recipes`);
+a run folder holds the tree it was started with and restarts from it alone.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from simcrop.data.contract import Contract
+from simcrop.errors import ConfigError, complain
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+Axes3 = tuple[Count, Count, Count]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class VolumeConfig(Section):
+    """What the network sees of a CT; becomes the preprocessing contract."""
+
+    spacing_mm: tuple[Positive, Positive, Positive] = (1.5, 1.5, 3.0)
+    """Voxel size after resampling, mm. INFERRED (successor's script, hints in the release)."""
+    window_hu: tuple[float, float] = (-1000.0, 1000.0)
+    """HU that become -1 and 1; values outside are clipped. KNOWN."""
+    crop_shape: Axes3 = (224, 224, 112)
+    """Voxels of the crop along x, y, z. KNOWN."""
+    patch_shape: Axes3 = (16, 16, 8)
+    """Voxels of a patch along x, y, z. KNOWN."""
+    padding: Literal["reflect", "air"] = "reflect"
+    """What fills a crop that is larger than the volume. KNOWN: reflect."""
+
+    def contract(self) -> Contract:
+        """Return the preprocessing contract, which travels with stores and checkpoints."""
+        return Contract(**self.model_dump())
+
+
+class AugmentationConfig(Section):
+    """Random changes of the volume during pre-training."""
+
+    crop_scale: tuple[Positive, Positive] = (0.8, 1.0)
+    """Range of the random sub-box, as a share of each axis. KNOWN (successor)."""
+    flip_probability: tuple[Fraction, Fraction, Fraction] = (0.0, 0.2, 0.2)
+    """Chance to flip x, y, z. The authors flip x too; left would become right (D-6)."""
+    shift_probability: Fraction = 0.1
+    """Chance of an intensity shift. KNOWN (successor)."""
+    shift_range: Annotated[float, Field(ge=0.0)] = 0.1
+    """Largest shift, in units of the normalised intensity. KNOWN (successor)."""
+
+
+class VisionEncoderConfig(Section):
+    """The vision transformer that is kept: ViT-B. KNOWN."""
+
+    dim: Count = 768
+    depth: Count = 12
+    heads: Count = 12
+    mlp_ratio: Positive = 4.0
+    position: Literal["sine_cosine_3d", "two_axis"] = "sine_cosine_3d"
+    """Position table; `two_axis` is the authors' one, which ignores depth (D-20)."""
+
+
+class VisionDecoderConfig(Section):
+    """The decoder of hidden patches. INFERRED (successor)."""
+
+    dim: Count = 768
+    depth: Count = 4
+    heads: Count = 16
+
+
+class TextConfig(Section):
+    """The frozen text encoder and how reports become words."""
+
+    encoder: str = "packaged"
+    """"packaged" (the BERT that is installed with us), a folder, or a hub name."""
+    max_words: Annotated[int, Field(ge=8)] = 512
+    """Word pieces the text encoder takes at once. KNOWN (successor)."""
+    long_reports: Literal["window", "truncate"] = "window"
+    """Longer reports: windows of whole sentences (D-7), or cut as the authors do."""
+    min_pieces: Count = 3
+    """Sentences with fewer word pieces are not aligned (D-8)."""
+    max_sentences: Count = 64
+    """More sentences than this are sub-sampled at random in every epoch (D-8)."""
+    vocabulary: Literal["full", "corpus"] = "full"
+    """Words the decoder may predict: all, or those of the training reports (cheaper)."""
+
+
+class FusionConfig(Section):
+    """Fusion layer and text decoder. INFERRED (successor, predecessor)."""
+
+    dim: Count = 768
+    heads: Count = 6
+    mlp_dim: Count = 1536
+    depth: Count = 6
+    """Layers of the text decoder after the one fusion layer."""
+    dropout: Fraction = 0.1
+    word_patch: bool = True
+    """Words attend to patches."""
+    instance_level: bool = True
+    """The mean over patches is added to every word."""
+
+
+class MaskingConfig(Section):
+    """What is hidden."""
+
+    patch_ratio: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.75
+    """Share of patches hidden from the encoder. INFERRED (strong)."""
+    word_ratio: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.75
+    """Share of word pieces hidden from the text encoder. INFERRED (weak)."""
+    whole_words: bool = False
+    """Hide all pieces of a word together. Not in the authors' lineage (D-18)."""
+    word_variants: Annotated[int, Field(ge=0)] = 0
+    """0: new hidden words in every step. n: n fixed draws per report, whose text states are
+    computed once; on a CPU the frozen encoder would otherwise cost more than the rest."""
+
+
+class AlignmentConfig(Section):
+    """Similarity-driven alignment."""
+
+    top_k: Count = 32
+    """Patches that a sentence selects. INFERRED (older working copy)."""
+    temperature: Positive = 0.07
+    """Divides cosines in InfoNCE. INFERRED (strong)."""
+    shared_dim: Count = 768
+    """Width of the space where sentences meet patches."""
+    negatives: Literal["within_report", "batch", "per_image"] = "within_report"
+    """Faithful: within_report. Recommended: per_image, the only one that cannot be solved
+    without looking at the image (D-2)."""
+    candidates: Literal["all", "body"] = "all"
+    """Patches that may be selected; `body` leaves out air and padding (D-5, recommended)."""
+    volume_pass: Literal["masked", "unmasked"] = "masked"
+    """Align on the visible quarter (faithful) or on a second pass that sees all (D-4)."""
+    reach: Annotated[int, Field(ge=0)] | None = None
+    """Attention reach in patches of the alignment pass; None is global, as in the paper.
+    1 (recommended for grounding) keeps what a patch says about its own place."""
+    sentence_weights: Literal["equal", "inverse_frequency"] = "equal"
+    """Weight of a sentence; inverse_frequency is the log of its rarity in the training set."""
+    reduction: Literal["report", "sentence"] = "report"
+    """Average within reports first (D-10), or over all sentences as the authors do."""
+    normalise_text: bool = False
+    """LayerNorm on the frozen text states before the projections."""
+
+
+class TermsConfig(Section):
+    """Every part of the method on a switch, and the weights of the losses. KNOWN: all 1."""
+
+    masked_volume: bool = True
+    masked_report: bool = True
+    alignment: bool = True
+    fusion: bool = True
+    patch_weight: Positive = 1.0
+    report_weight: Positive = 1.0
+    alignment_weight: Positive = 1.0
+    normalise_patches: bool = False
+    """Compare with each target patch normalised by itself. INFERRED: off (D-19)."""
+    count_padding: bool = False
+    """Whether voxels that pad the crop enter the patch loss; they do for the authors (D-5)."""
+    report_positions: Literal["masked", "all"] = "masked"
+    """Words in the report loss: the hidden ones, or all real ones (nearer the authors)."""
+
+    @model_validator(mode="after")
+    def _has_a_loss(self) -> Self:
+        if not (self.masked_volume or self.masked_report or self.alignment):
+            raise ValueError(
+                "no term has a loss; switch on masked_volume, masked_report or alignment "
+                "(fusion alone acts through the masked report)"
+            )
+        return self
+
+
+class OptimizerConfig(Section):
+    """AdamW with linear warm-up and a half cosine to zero, per step."""
+
+    lr: Positive = 1.5e-4
+    """Peak learning rate, absolute. INFERRED (strong)."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
+    """Not on biases and norms. INFERRED (strong)."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    batch_size: Count = 14
+    """Studies per step and device. UNKNOWN (successor: 4 devices x 14 x 8)."""
+    accumulate: Count = 8
+    """Steps whose gradients are summed before an update."""
+    length: Count = 200
+    warmup: Annotated[int, Field(ge=0)] = 20
+    unit: Literal["epochs", "steps"] = "epochs"
+    """Unit of `length` and `warmup`; a step is one update."""
+    clip: Positive | None = None
+    """Largest gradient norm; the authors clip nothing."""
+
+
+class TrainerConfig(Section):
+    """How the loop runs; nothing here changes what is learned."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Count = 1
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """auto: bf16 on a GPU that has it, 32-bit else (bf16 is slower on most CPUs)."""
+    workers: Annotated[int, Field(ge=0)] = 4
+    """Processes that read volumes."""
+    keep_in_memory: bool = False
+    """Keep the int16 volumes in memory after the first read."""
+    checkpoint_steps: Count = 500
+    """Updates between two resume points."""
+    validation_epochs: Count = 1
+    log_steps: Count = 10
+
+
+class Config(Section):
+    """A whole run: one value for every choice."""
+
+    name: str
+    volume: VolumeConfig = VolumeConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    vision_encoder: VisionEncoderConfig = VisionEncoderConfig()
+    vision_decoder: VisionDecoderConfig = VisionDecoderConfig()
+    text: TextConfig = TextConfig()
+    fusion: FusionConfig = FusionConfig()
+    masking: MaskingConfig = MaskingConfig()
+    alignment: AlignmentConfig = AlignmentConfig()
+    terms: TermsConfig = TermsConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    seed: int = 42
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        self.volume.contract()
+        for name, part in (("vision_encoder", self.vision_encoder), ("fusion", self.fusion)):
+            if part.dim % part.heads:
+                raise ValueError(f"{name}.dim {part.dim} is no multiple of its {part.heads} heads")
+        if self.optimizer.warmup >= self.optimizer.length:
+            raise ValueError("optimizer.warmup must be shorter than optimizer.length")
+        return self
+
+
+def from_mapping(values: object, source: str) -> Config:
+    """Return the tree for plain values.
+
+    Raises:
+        ConfigError: naming the path of every field that is unknown, missing or impossible.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()
+        ]
+        raise ConfigError(f"{source}:\n  " + "\n  ".join(lines)) from error
+
+
+def read_config(path: Path) -> Config:
+    """Read a tree from a YAML file.
+
+    Raises:
+        ConfigError: if the file is missing, not YAML, or does not describe a possible run.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            complain(
+                f"{path} cannot be read ({error})",
+                "a YAML file as `simcrop pretrain` writes it into a run folder",
+                "Start from `simcrop recipe NAME`.",
+            )
+        ) from error
+    return from_mapping(values, str(path))
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Write a tree as YAML with every default spelled out."""
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
+
+
+def override(config: Config, settings: list[str]) -> Config:
+    """Return the tree with `path.to.field=value` settings applied; values are YAML.
+
+    Raises:
+        ConfigError: if a setting has no "=", or names a field that does not exist.
+    """
+    values = config.model_dump(mode="json")
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        *parents, field = path.strip().split(".")
+        section = values
+        for parent in parents:
+            section = section.get(parent) if isinstance(section, dict) else None
+        if not equals or not isinstance(section, dict) or field not in section:
+            raise ConfigError(
+                complain(
+                    f"--set {setting!r}",
+                    "a field of the configuration, as in optimizer.lr=1e-4",
+                    "`simcrop recipe NAME` prints all fields.",
+                )
+            )
+        section[field] = _parse(text)
+    return from_mapping(values, "--set")
+
+
+def _parse(text: str) -> object:
+    value = yaml.safe_load(text)
+    if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

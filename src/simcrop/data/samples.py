@@ -1,0 +1,207 @@
+"""One study as a training sample, and studies as a batch.
+
+A sample is a function of (store, seed, epoch, study): volumes with several reconstructions give
+one of them per epoch, crops and shifts are drawn by `augmentation.generator_for`. Text comes
+from outside as a `TextSample`, so that this layer needs no network.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from simcrop.data.augmentation import generator_for, random_crop, shift_intensity
+from simcrop.data.contract import Contract
+from simcrop.data.preprocessing import Crop, center_crop, normalise
+from simcrop.data.store import Store
+from simcrop.geometry import PatchGrid
+
+BODY_HU = -900.0
+BODY_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class TextSample:
+    """The words of one study; `report_states` is None where the encoder runs in every step."""
+
+    findings_states: Float[Tensor, "findings_words text_dim"]
+    sentence_of_word: Int[Tensor, " findings_words"]
+    sentence_keys: Int[Tensor, " sentences"]
+    sentence_weights: Float[Tensor, " sentences"]
+    report_ids: Int[Tensor, " report_words"]
+    masked_ids: Int[Tensor, " report_words"]
+    is_masked: Bool[Tensor, " report_words"]
+    report_states: Float[Tensor, "report_words text_dim"] | None
+
+
+@dataclass(frozen=True)
+class StudySample:
+    """A crop of one volume of a study, in [-1, 1], and its words."""
+
+    study_id: str
+    voxels: Float[Tensor, "x y z"]
+    is_padding: Bool[Tensor, "x y z"]
+    is_body: Bool[Tensor, " patches"]
+    text: TextSample
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples side by side; text is padded to the longest of the batch.
+
+    `findings_states` has no words where no sample has any; `report_states` is None where the
+    encoder runs in every step.
+    """
+
+    study_ids: tuple[str, ...]
+    voxels: Float[Tensor, "batch x y z"]
+    is_padding: Bool[Tensor, "batch x y z"]
+    is_body: Bool[Tensor, "batch patches"]
+    findings_states: Float[Tensor, "batch findings_words text_dim"]
+    sentence_of_word: Int[Tensor, "batch findings_words"]
+    sentence_keys: Int[Tensor, "batch sentences"]
+    sentence_weights: Float[Tensor, "batch sentences"]
+    sentence_is_valid: Bool[Tensor, "batch sentences"]
+    report_ids: Int[Tensor, "batch report_words"]
+    masked_ids: Int[Tensor, "batch report_words"]
+    is_masked: Bool[Tensor, "batch report_words"]
+    report_is_valid: Bool[Tensor, "batch report_words"]
+    report_states: Float[Tensor, "batch report_words report_dim"] | None
+
+    def __len__(self) -> int:
+        return len(self.study_ids)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes; see `simcrop.config.AugmentationConfig`."""
+
+    crop_scale: tuple[float, float]
+    flip_probability: tuple[float, float, float]
+    shift_probability: float
+    shift_range: float
+
+
+class StudyDataset(Dataset[StudySample]):
+    """The studies of a store, indexed by (epoch, position).
+
+    Args:
+        store: where the volumes are.
+        studies: study ids, in the order of the positions.
+        contract: window, crop and patches.
+        text: gives the words of a study in an epoch.
+        seed: of the run.
+        augmentation: None gives the centre crop and the first volume, with nothing random.
+        keep_in_memory: keep int16 volumes after the first read.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        studies: Sequence[str],
+        contract: Contract,
+        text: Callable[[str, int], TextSample],
+        *,
+        seed: int,
+        augmentation: Augmentation | None = None,
+        keep_in_memory: bool = False,
+    ) -> None:
+        self.store = store
+        self.studies = list(studies)
+        self.contract = contract
+        self.text = text
+        self.seed = seed
+        self.augmentation = augmentation
+        self._kept: dict[str, tuple[np.ndarray, np.ndarray]] | None = {} if keep_in_memory else None
+        self._volumes: dict[str, list[str]] = {}
+        for volume in store.volume_ids():
+            self._volumes.setdefault(store.study_of(volume), []).append(volume)
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+    def __getitem__(self, item: tuple[int, int]) -> StudySample:
+        epoch, position = item
+        study = self.studies[position]
+        rng = generator_for(self.seed, epoch, position)
+        crop, voxels = self._crop(study, rng)
+        is_body = body_patches(crop, self.contract.patch_grid)
+        return StudySample(
+            study,
+            torch.from_numpy(voxels),
+            torch.from_numpy(crop.is_padding),
+            torch.from_numpy(is_body),
+            self.text(study, epoch),
+        )
+
+    def _crop(self, study: str, rng: np.random.Generator) -> tuple[Crop, np.ndarray]:
+        volumes, settings = self._volumes[study], self.augmentation
+        if settings is None:
+            crop = center_crop(*self._read(volumes[0]), self.contract)
+            return crop, normalise(crop.voxels, self.contract)
+        crop = random_crop(
+            *self._read(volumes[int(rng.integers(len(volumes)))]),
+            self.contract,
+            crop_scale=settings.crop_scale,
+            flip_probabilities=settings.flip_probability,
+            rng=rng,
+        )
+        voxels = shift_intensity(
+            normalise(crop.voxels, self.contract),
+            max_shift=settings.shift_range,
+            probability=settings.shift_probability,
+            rng=rng,
+        )
+        return crop, voxels
+
+    def _read(self, volume: str) -> tuple[np.ndarray, np.ndarray]:
+        if self._kept is None:
+            return self.store.read_hu(volume)
+        if volume not in self._kept:
+            self._kept[volume] = self.store.read_hu(volume)
+        return self._kept[volume]
+
+
+def body_patches(
+    crop: Crop, grid: PatchGrid, threshold_hu: float = BODY_HU, min_share: float = BODY_SHARE
+) -> Bool[np.ndarray, " patches"]:
+    """Return which patches hold enough of the patient to be worth selecting (D-5).
+
+    A patch counts when at least `min_share` of its voxels lie above `threshold_hu` and are no
+    padding. Lung (-950 to -700 HU, with its vessels) passes; the air around the patient does
+    not.
+    """
+    is_body = torch.from_numpy((crop.voxels > threshold_hu) & ~crop.is_padding)
+    return (grid.share(is_body) >= min_share).numpy()
+
+
+def collate(samples: list[StudySample]) -> Batch:
+    """Return the samples as one batch, text padded with zeros and marked as not valid."""
+    texts = [sample.text for sample in samples]
+    states = [text.report_states for text in texts]
+    is_cached = all(state is not None for state in states)
+    return Batch(
+        study_ids=tuple(sample.study_id for sample in samples),
+        voxels=torch.stack([sample.voxels for sample in samples]),
+        is_padding=torch.stack([sample.is_padding for sample in samples]),
+        is_body=torch.stack([sample.is_body for sample in samples]),
+        findings_states=_pad([text.findings_states for text in texts]),
+        sentence_of_word=_pad([text.sentence_of_word for text in texts]),
+        sentence_keys=_pad([text.sentence_keys for text in texts]),
+        sentence_weights=_pad([text.sentence_weights for text in texts]),
+        sentence_is_valid=_pad([torch.ones_like(t.sentence_keys).bool() for t in texts]),
+        report_ids=_pad([text.report_ids for text in texts]),
+        masked_ids=_pad([text.masked_ids for text in texts]),
+        is_masked=_pad([text.is_masked for text in texts]),
+        report_is_valid=_pad([torch.ones_like(text.is_masked) for text in texts]),
+        report_states=_pad([s for s in states if s is not None]) if is_cached else None,
+    )
+
+
+def _pad(rows: list[Tensor]) -> Tensor:
+    return pad_sequence(rows, batch_first=True)

@@ -1,0 +1,101 @@
+"""Named, complete configurations.
+
+    paper             the published setting, as far as it is known (docs/explanation/method.md)
+    base              the paper's form with our recommendations, same size
+    tiny              the paper's form at a size that trains on two CPU cores
+    tiny_recommended  the same size with our recommendations; what `simcrop demo` shows
+
+Recommendations are named options with their reasons in
+docs/explanation/differences-from-the-paper.md.
+"""
+
+from pathlib import Path
+
+from simcrop.config import (
+    AlignmentConfig,
+    AugmentationConfig,
+    Config,
+    FusionConfig,
+    MaskingConfig,
+    OptimizerConfig,
+    TermsConfig,
+    TextConfig,
+    TrainerConfig,
+    VisionDecoderConfig,
+    VisionEncoderConfig,
+    VolumeConfig,
+    read_config,
+)
+from simcrop.errors import ConfigError, complain
+
+_PAPER = Config(
+    name="paper",
+    text=TextConfig(encoder="microsoft/BiomedVLP-CXR-BERT-specialized"),
+)
+
+_RECOMMENDED = {
+    "negatives": "per_image",
+    "candidates": "body",
+    "volume_pass": "unmasked",
+    "reach": 1,
+    "sentence_weights": "inverse_frequency",
+    "normalise_text": True,
+}
+
+_BASE = _PAPER.model_copy(
+    update={
+        "name": "base",
+        "alignment": AlignmentConfig(**_RECOMMENDED),
+        "optimizer": OptimizerConfig(clip=1.0),
+    }
+)
+
+_TINY = Config(
+    name="tiny",
+    volume=VolumeConfig(
+        spacing_mm=(5.5, 5.5, 8.0), crop_shape=(60, 48, 36), patch_shape=(12, 12, 6)
+    ),
+    augmentation=AugmentationConfig(crop_scale=(1.0, 1.0), flip_probability=(0.0, 0.0, 0.0)),
+    vision_encoder=VisionEncoderConfig(dim=64, depth=3, heads=4),
+    vision_decoder=VisionDecoderConfig(dim=48, depth=1, heads=4),
+    text=TextConfig(max_words=256, vocabulary="corpus"),
+    fusion=FusionConfig(dim=96, heads=4, mlp_dim=192, depth=1),
+    masking=MaskingConfig(word_ratio=0.5, word_variants=1),
+    alignment=AlignmentConfig(top_k=3, shared_dim=128),
+    terms=TermsConfig(normalise_patches=True),
+    optimizer=OptimizerConfig(
+        lr=2e-3, batch_size=32, accumulate=1, length=1000, warmup=60, unit="steps", clip=1.0
+    ),
+    trainer=TrainerConfig(
+        workers=0, keep_in_memory=True, checkpoint_steps=200, validation_epochs=4
+    ),
+)
+
+_TINY_RECOMMENDED = _TINY.model_copy(
+    update={
+        "name": "tiny_recommended",
+        "alignment": AlignmentConfig(top_k=3, shared_dim=128, **_RECOMMENDED),
+    }
+)
+
+RECIPES = {recipe.name: recipe for recipe in (_PAPER, _BASE, _TINY, _TINY_RECOMMENDED)}
+
+
+def load_recipe(name_or_file: str) -> Config:
+    """Return a recipe by name, or the configuration in a YAML file.
+
+    Raises:
+        ConfigError: if there is neither such a recipe nor such a file.
+    """
+    if name_or_file in RECIPES:
+        return RECIPES[name_or_file]
+    path = Path(name_or_file)
+    if path.suffix in {".yaml", ".yml"} or path.exists():
+        return read_config(path)
+    raise ConfigError(
+        complain(
+            f"recipe {name_or_file!r}",
+            f"one of {', '.join(RECIPES)}, or a YAML file",
+            "Choose one.",
+        )
+    )

@@ -1,0 +1,191 @@
+"""Pre-training: one step of the algorithm as a Lightning module; `run` builds the run around it.
+
+Every random draw of a step (hidden patches, dropout) is a function of (seed, step, process), as
+the samples are of (seed, epoch, study), so a resumed run repeats what an unbroken one does.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from simcrop.config import Config
+from simcrop.data.samples import Batch
+from simcrop.model.patch_masking import PatchMasking, gather, mask_patches
+from simcrop.model.simcrop import SimCroP, SimCroPInput, SimCroPOutput
+from simcrop.model.text_encoder import TextEncoder
+from simcrop.objectives.contrast import NEGATIVES, AlignmentInput
+from simcrop.objectives.reconstruction import patch_loss
+from simcrop.objectives.report_modelling import counted_words, report_loss
+from simcrop.objectives.total import total_loss
+from simcrop.train.optimization import build_optimizer, warmup_cosine
+
+_VALIDATION = 2**31  # step numbers from here on belong to validation batches
+
+
+class Pretraining(LightningModule):
+    """One step of SimCroP: hide, encode, reconstruct, align, add up.
+
+    Args:
+        config: the whole tree.
+        simcrop: the networks that train.
+        text_encoder: the frozen BERT.
+        vocabulary: ids of the words that the text decoder predicts, sorted.
+        unknown_id: the id of [UNK], which stands for words outside the vocabulary.
+        updates_per_epoch: makes epochs of the schedule into updates.
+    """
+
+    word_class: Tensor
+
+    def __init__(
+        self,
+        config: Config,
+        simcrop: SimCroP,
+        text_encoder: TextEncoder,
+        vocabulary: Tensor,
+        unknown_id: int,
+        updates_per_epoch: int = 1,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.simcrop = simcrop
+        self.vocabulary = vocabulary
+        # In a tuple it is no submodule: it has no place in optimiser, resume file or DDP.
+        self._frozen = (text_encoder,)
+        unknown = int(torch.searchsorted(vocabulary, unknown_id))
+        word_class = torch.full((text_encoder.vocabulary_size,), unknown)
+        word_class[vocabulary] = torch.arange(len(vocabulary))
+        self.register_buffer("word_class", word_class, persistent=False)
+        self.updates_per_epoch = updates_per_epoch
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """The frozen text encoder."""
+        return self._frozen[0]
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the loss of every term that is on, by its name in the logs."""
+        config, grid = self.config, self.simcrop.grid
+        ratio = config.masking.patch_ratio
+        drawn = mask_patches(len(batch), grid.num_patches, ratio, generator)
+        masking = PatchMasking(*(index.to(self.device) for index in drawn))
+        is_counted = counted_words(
+            batch.is_masked, batch.report_is_valid, config.terms.report_positions
+        )
+        inputs = SimCroPInput(
+            patches=grid.cut(batch.voxels),
+            findings_states=batch.findings_states,
+            sentence_of_word=batch.sentence_of_word,
+            num_sentences=batch.sentence_keys.shape[1],
+            report_states=self._report_states(batch),
+            report_is_valid=batch.report_is_valid,
+            report_is_counted=is_counted,
+        )
+        output = self.simcrop(inputs, masking)
+        losses = {}
+        if output.predicted_patches is not None:
+            losses["patch_loss"] = self._patch_loss(
+                output.predicted_patches, inputs, batch, masking
+            )
+        if output.word_logits is not None:
+            words = self.word_class[batch.report_ids[is_counted]]
+            losses["report_loss"] = report_loss(output.word_logits, words)
+        if output.patch_embeddings is not None:
+            losses["alignment_loss"] = self._alignment_loss(output, batch)
+        return losses
+
+    def _report_states(self, batch: Batch) -> Tensor:
+        """Return the states of the masked report, cached or computed now."""
+        if batch.report_states is not None:
+            return batch.report_states
+        encoder = self.text_encoder.to(self.device)
+        if not batch.masked_ids.shape[1]:
+            return batch.findings_states.new_zeros(len(batch), 0, encoder.dim)
+        return encoder(batch.masked_ids, batch.report_is_valid)
+
+    def _patch_loss(
+        self, predicted: Tensor, inputs: SimCroPInput, batch: Batch, masking: PatchMasking
+    ) -> Tensor:
+        terms, is_counted = self.config.terms, None
+        if not terms.count_padding and batch.is_padding.any():
+            is_real = self.simcrop.grid.cut((~batch.is_padding).float())
+            is_counted = gather(is_real, masking.masked) > 0
+        target = gather(inputs.patches, masking.masked)
+        return patch_loss(
+            predicted, target, normalise=terms.normalise_patches, is_counted=is_counted
+        )
+
+    def _alignment_loss(self, output: SimCroPOutput, batch: Batch) -> Tensor:
+        settings = self.config.alignment
+        is_candidate = batch.is_body.gather(1, output.aligned_patches)
+        if settings.candidates == "all":
+            is_candidate = torch.ones_like(is_candidate)
+        inputs = AlignmentInput(
+            patches=output.patch_embeddings,
+            sentences=output.sentence_embeddings,
+            is_candidate=is_candidate,
+            keys=batch.sentence_keys,
+            is_valid=batch.sentence_is_valid,
+            weights=batch.sentence_weights,
+        )
+        return NEGATIVES[settings.negatives](
+            inputs,
+            top_k=settings.top_k,
+            temperature=settings.temperature,
+            reduction=settings.reduction,
+        )
+
+    def total(self, losses: dict[str, Tensor]) -> Tensor:
+        """Return the weighted sum of the terms."""
+        terms = self.config.terms
+        weights = {
+            "patch_loss": terms.patch_weight,
+            "report_loss": terms.report_weight,
+            "alignment_loss": terms.alignment_weight,
+        }
+        return total_loss(losses, weights)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the total loss of one batch and log every term."""
+        number = self.global_step * self.config.optimizer.accumulate
+        number += batch_idx % self.config.optimizer.accumulate
+        generator = step_generator(self.config.seed, number, self.global_rank)
+        torch.manual_seed(generator.initial_seed())  # dropout
+        losses = self.losses(batch, generator)
+        total = self.total(losses)
+        self._log("train", {**losses, "total_loss": total}, len(batch))
+        return total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the losses of a validation batch; the hidden patches are the same every time."""
+        losses = self.losses(batch, step_generator(self.config.seed, _VALIDATION + batch_idx, 0))
+        self._log("val", {**losses, "total_loss": self.total(losses)}, len(batch))
+
+    def _log(self, split: str, values: dict[str, Tensor], num_studies: int) -> None:
+        named = {f"{split}/{name}": value.detach() for name, value in values.items()}
+        self.log_dict(named, batch_size=num_studies, sync_dist=split == "val")
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
+        """Move every tensor of a batch."""
+        fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
+        return Batch(**{n: v.to(device) if isinstance(v, Tensor) else v for n, v in fields.items()})
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return AdamW and its schedule in updates."""
+        settings = self.config.optimizer
+        per_unit = self.updates_per_epoch if settings.unit == "epochs" else 1
+        optimizer = build_optimizer(self.simcrop, settings)
+        share = warmup_cosine(settings.warmup * per_unit, settings.length * per_unit)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
+    """Return the generator of one step of one process; no two share their draws."""
+    state = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))

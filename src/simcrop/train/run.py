@@ -1,0 +1,248 @@
+"""A pre-training run: store and configuration in, checkpoint and curves out, resumable."""
+
+import logging
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from simcrop.config import Config
+from simcrop.data.samples import Augmentation, StudyDataset
+from simcrop.data.store import Store
+from simcrop.errors import CheckpointError, DataError, complain
+from simcrop.model.text_encoder import TextEncoder
+from simcrop.report.tokens import load_tokenizer
+from simcrop.train.checkpoint import save_checkpoint
+from simcrop.train.datamodule import PretrainingData
+from simcrop.train.networks import build_simcrop
+from simcrop.train.pretrain import Pretraining
+from simcrop.train.run_folder import MetricsFile, RunFolder
+from simcrop.train.text_states import Progress, TextStates
+
+
+def pretrain(
+    config: Config,
+    store: Store,
+    run: RunFolder,
+    *,
+    resume: bool = False,
+    on_progress: Progress = lambda done, total, what: None,
+) -> Pretraining:
+    """Pre-train on the training studies of a store and leave a checkpoint in the run folder.
+
+    Args:
+        config: what to run.
+        store: prepared with the contract of `config`.
+        run: where to write; must not hold a run unless it is resumed.
+        resume: go on from the run's last resume point.
+        on_progress: called with (updates done, updates in all, what).
+
+    Raises:
+        ConfigError: if the folder is taken.
+        DataError: if the store does not fit the configuration or has no training study.
+        CheckpointError: if there is nothing to resume.
+    """
+    check_store(config, store)
+    first_step = _resume_step(run) if resume else 0
+    if not resume:
+        run.start(config, store)
+    text_encoder = TextEncoder(config.text.encoder)
+    texts = _text_states(config, store, text_encoder, on_progress)
+    data = _data(config, store, texts, first_step)
+    module = _module(config, text_encoder, texts, data)
+    fingerprint = text_encoder.fingerprint()
+
+    def export(step: int) -> None:
+        save_checkpoint(
+            run.checkpoint,
+            module.simcrop,
+            config,
+            vocabulary=module.vocabulary,
+            text_dim=text_encoder.dim,
+            text_fingerprint=fingerprint,
+            step=step,
+        )
+
+    with _quiet_lightning():
+        trainer = _trainer(config, run, data, first_step, export, on_progress)
+        trainer.fit(
+            module, data, ckpt_path=run.resume if resume else None, weights_only=resume or None
+        )
+    return module
+
+
+def check_store(config: Config, store: Store) -> None:
+    """Check that the store was prepared as the configuration asks.
+
+    Window, crop and padding are applied when a volume is loaded and may differ.
+
+    Raises:
+        DataError: with one line for each difference.
+    """
+    wanted, found = config.volume.contract().to_dict(), store.contract.to_dict()
+    differences = [
+        f"{name}: {found[name]} in the store, {wanted[name]} in the configuration"
+        for name in ("orientation", "spacing_mm", "interpolation")
+        if found[name] != wanted[name]
+    ]
+    if differences:
+        raise DataError(
+            complain(
+                f"{store.folder} was prepared differently ({'; '.join(differences)})",
+                f"a store for the configuration {config.name!r}",
+                "Run `simcrop prepare --recipe` with this configuration, or change it.",
+            )
+        )
+
+
+def _text_states(
+    config: Config, store: Store, text_encoder: TextEncoder, on_progress: Progress
+) -> TextStates:
+    used = {
+        store.study_of(volume) for split in ("train", "val") for volume in store.volume_ids(split)
+    }
+    reports = {study: store.report(study) for study in sorted(used)}
+    return TextStates(
+        reports,
+        config,
+        load_tokenizer(config.text.encoder),
+        text_encoder,
+        store.folder / "text",
+        on_progress,
+    )
+
+
+def _data(config: Config, store: Store, texts: TextStates, first_step: int) -> PretrainingData:
+    studies = {
+        split: sorted({store.study_of(volume) for volume in store.volume_ids(split)})
+        for split in ("train", "val")
+    }
+    if not studies["train"]:
+        raise DataError(
+            complain(
+                f"{store.folder} has no training study", "at least one", "See its refused.csv."
+            )
+        )
+    weights = texts.sentence_weights(studies["train"])
+    augmentation = Augmentation(**config.augmentation.model_dump())
+    train, val = (
+        StudyDataset(
+            store,
+            studies[split],
+            config.volume.contract(),
+            lambda study, epoch: texts.sample(study, epoch, weights),
+            seed=config.seed,
+            augmentation=augmentation if split == "train" else None,
+            keep_in_memory=config.trainer.keep_in_memory,
+        )
+        for split in ("train", "val")
+    )
+    return PretrainingData(train, val, config, first_step * config.optimizer.accumulate)
+
+
+def _module(
+    config: Config, text_encoder: TextEncoder, texts: TextStates, data: PretrainingData
+) -> Pretraining:
+    vocabulary = texts.vocabulary(data.train.studies)
+    torch.manual_seed(config.seed)
+    simcrop = build_simcrop(config, text_dim=text_encoder.dim, vocabulary_size=len(vocabulary))
+    unknown = texts.tokenizer.unk_token_id
+    return Pretraining(config, simcrop, text_encoder, vocabulary, unknown, data.updates_per_epoch)
+
+
+def _trainer(
+    config: Config,
+    run: RunFolder,
+    data: PretrainingData,
+    first_step: int,
+    export: Callable[[int], None],
+    on_progress: Progress,
+) -> Trainer:
+    settings, loop = config.optimizer, config.trainer
+    device, precision = _machine(config)
+    resume_points = ModelCheckpoint(
+        run.resume.parent,
+        filename=run.resume.stem,
+        every_n_train_steps=loop.checkpoint_steps,
+        enable_version_counter=False,
+        save_on_train_epoch_end=False,
+    )
+    has_val = len(data.val) > 0
+    return Trainer(
+        accelerator=device,
+        devices=loop.devices,
+        precision=precision,
+        max_steps=settings.length * (data.updates_per_epoch if settings.unit == "epochs" else 1),
+        max_epochs=-1,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip,
+        logger=MetricsFile(run.metrics, first_step),
+        log_every_n_steps=loop.log_steps,
+        val_check_interval=loop.validation_epochs * data.batches_per_epoch if has_val else None,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[resume_points, _RunCallback(export, loop.checkpoint_steps, on_progress)],
+    )
+
+
+class _RunCallback(Callback):
+    """Export the checkpoint now and then and at the end; report progress in updates."""
+
+    def __init__(self, export: Callable[[int], None], every: int, on_progress: Progress) -> None:
+        self.export = export
+        self.every = every
+        self.on_progress = on_progress
+        self.step = -1
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Run after every batch; only a batch that made an update counts."""
+        if trainer.global_step == self.step or not trainer.is_global_zero:
+            return
+        self.step = trainer.global_step
+        loss = trainer.callback_metrics.get("train/total_loss")
+        what = "pre-train" if loss is None else f"pre-train, loss {float(loss):.3f}"
+        self.on_progress(self.step, trainer.max_steps, what)
+        if self.step % self.every == 0 or self.step == trainer.max_steps:
+            self.export(self.step)
+
+
+def _resume_step(run: RunFolder) -> int:
+    if not run.resume.exists():
+        raise CheckpointError(
+            complain(f"{run.folder} has no resume point", f"{run.resume}", "Start it anew.")
+        )
+    return int(torch.load(run.resume, weights_only=True, map_location="cpu")["global_step"])
+
+
+def _machine(config: Config) -> tuple[str, str]:
+    """Return Lightning's names for device and precision; bf16 only where a GPU has it."""
+    wanted = config.trainer
+    has_gpu = torch.cuda.is_available() and wanted.device != "cpu"
+    device = "gpu" if has_gpu or wanted.device == "gpu" else "cpu"
+    is_bf16 = wanted.precision == "bf16"
+    if wanted.precision == "auto":
+        is_bf16 = device == "gpu" and torch.cuda.is_bf16_supported()
+    return device, "bf16-mixed" if is_bf16 else "32-true"
+
+
+@contextmanager
+def _quiet_lightning() -> Generator[None]:
+    """Keep Lightning's tips, notices and worker advice off the screen; errors stay."""
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,110 @@
+"""The folder of a run: everything needed to repeat, resume and read it.
+
+RUN/config.yaml     every setting     RUN/run.json      versions, commit, seed, data
+RUN/metrics.csv     step, name, value RUN/curves.png    the same as pictures
+RUN/checkpoint/     weights to use    RUN/resume/       Lightning's own file, to go on
+"""
+
+import csv
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from simcrop.config import Config, write_config
+from simcrop.data.store import Store
+from simcrop.errors import ConfigError, complain
+from simcrop.train.checkpoint import versions
+
+
+class RunFolder:
+    """Names of the files of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "config.yaml"
+        self.description = folder / "run.json"
+        self.metrics = folder / "metrics.csv"
+        self.curves = folder / "curves.png"
+        self.checkpoint = folder / "checkpoint"
+        self.resume = folder / "resume" / "last.ckpt"
+
+    def start(self, config: Config, store: Store) -> None:
+        """Make the folder and write down what is being run.
+
+        Raises:
+            ConfigError: if the folder already holds a run.
+        """
+        if self.config.exists():
+            raise ConfigError(
+                complain(
+                    f"{self.folder} already holds a run",
+                    "a new folder",
+                    "Choose another -o, or go on with that run by --resume.",
+                )
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_config(config, self.config)
+        description = {
+            "recipe": config.name,
+            "seed": config.seed,
+            "commit": _commit(),
+            "versions": versions(),
+            "contract_hash": config.volume.contract().hash,
+            "store": str(store.folder.resolve()),
+            "num_volumes": len(store.volumes),
+        }
+        self.description.write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+    def store(self) -> Path:
+        """Return the store that the run was started with."""
+        return Path(json.loads(self.description.read_text(encoding="utf-8"))["store"])
+
+
+def _commit() -> str | None:
+    """Return the commit of the source tree, or None where it is no checkout."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+class MetricsFile(Logger):
+    """A Lightning logger that appends every value as one row: step, name, value."""
+
+    def __init__(self, path: Path, first_step: int) -> None:
+        super().__init__()
+        self.path = path
+        if path.exists():  # a resumed run repeats the steps after its last resume point
+            table = pd.read_csv(path)
+            table[table["step"] <= first_step].to_csv(path, index=False)
+        else:
+            path.write_text("step,name,value\n", encoding="utf-8")
+
+    @property
+    def name(self) -> str:
+        """Name that Lightning asks for."""
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        """Version that Lightning asks for."""
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Ignore them: config.yaml holds every setting."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append the values of one step."""
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            rows = [(step, name, value) for name, value in metrics.items() if name != "epoch"]
+            csv.writer(file).writerows(rows)
