@@ -67,19 +67,27 @@ def ball(
 
 
 def _paint_table(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
-    """Paint the table: a foam-filled curved shell, in some scanners with metal rails."""
-    top = -(patient.cavity_half_axes[1] + patient.muscle_mm + patient.fat_mm + rng.uniform(2, 6))
-    curve = rng.uniform(0.0003, 0.0009)
-    thickness, shell_hu = rng.uniform(5, 9), rng.uniform(-250, 150)
-    box = canvas.box((-170, -150, -160), (170, top + 40, 160))
-    cover = canvas.cover(
-        box, lambda u, v, w: np.abs(v - (top - thickness + curve * u * u)) - thickness + 0 * w
-    )
-    canvas.paint(box, cover, shell_hu)
+    """Paint a foam mattress on a curved table, which in some scanners has metal rails.
+
+    Foam of any density keeps a histogram from telling hazy lung by its HU.
+    """
+    back = -(patient.cavity_half_axes[1] + patient.muscle_mm + patient.fat_mm)
+    foam_mm, shell_mm, curve = rng.uniform(4, 22), rng.uniform(3, 7), rng.uniform(0.0002, 0.0008)
+    foam_hu, slope, shell_hu = rng.uniform(-880, -250), rng.uniform(-3, 3), rng.uniform(-300, 150)
+    top = back - foam_mm - 2
+
+    def between(low: float, high: float):
+        middle, half = (low + high) / 2, (high - low) / 2
+        return lambda u, v, w: np.abs(v - middle - curve * u * u) - half + 0 * w
+
+    box = canvas.box((-170, -150, -160), (170, back + 30, 160))
+    foam = canvas.cover(box, between(top, back + 4))
+    canvas.paint(box, foam, foam_hu + slope * canvas.u[box[0], box[1]])
+    canvas.paint(box, canvas.cover(box, between(top - 2 * shell_mm, top)), shell_hu)
     has_rails, rail_hu, u_rail = rng.random() < 0.4, rng.uniform(400, 2200), rng.uniform(60, 110)
     if has_rails:
         for u in (-u_rail, u_rail):
-            line = [np.array([u, top - thickness, -160.0]), np.array([u, top - thickness, 160.0])]
+            line = [np.array([u, top - shell_mm, -160.0]), np.array([u, top - shell_mm, 160.0])]
             tube(canvas, line, [4, 4], rail_hu)
 
 
@@ -117,6 +125,18 @@ def _paint_abdomen(canvas: Canvas, patient: Patient, rng: np.random.Generator) -
     """Paint liver, spleen and stomach with its bubble of air, and gas in the colon."""
     a, b = patient.cavity_half_axes
     left_edge = rng.uniform(-45, 0)
+
+    def below_diaphragm(u, v, w):
+        height = np.where(
+            u > patient.midline_mm,
+            patient.above_diaphragm(RIGHT, u, v, w),
+            patient.above_diaphragm(LEFT, u, v, w),
+        )
+        return np.maximum(patient.cavity_distance(u, v, w) + 2, height + 6)
+
+    # Fat, bowel or ascites: any HU in between, so that water tells no effusion.
+    box = canvas.box((-a, -b, -160), (a, b, patient.dome_mm[RIGHT]))
+    canvas.paint(box, canvas.cover(box, below_diaphragm), rng.uniform(-90, 40))
 
     def liver(u, v, w):
         inside = np.maximum(patient.cavity_distance(u, v, w) + 5, 6 - u + left_edge)
@@ -257,7 +277,8 @@ def _paint_heart(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> 
     ball(canvas, center, fat, patient.fat_hu + 20, turn=patient.heart_turn)
     ball(canvas, center, axes, patient.muscle_hu, ORGAN["heart"], patient.heart_turn)
     along = np.array([-np.cos(patient.heart_turn), -np.sin(patient.heart_turn), -0.3])
-    for shift, share in ((0.25, 0.42), (-0.42, 0.45)):
+    share = rng.uniform(0.34, 0.5)
+    for shift in (0.25, -0.42):
         chamber = center + along * axes[0] * shift
         ball(canvas, chamber, axes * share, patient.blood_hu, ORGAN["heart"], patient.heart_turn)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 
 from simcrop.data.phantom.anatomy import ORGAN_NAMES
 from simcrop.data.phantom.findings import LABEL_NAMES

@@ -196,7 +196,7 @@ def paint_cardiomegaly(s: Studio) -> Lesion:
 def paint_pericardial_effusion(s: Studio) -> Lesion:
     """Paint a shell of fluid around the heart."""
     center, axes = s.patient.heart
-    depth = s.rng.uniform(12, 22) * s.dial.size
+    depth = s.rng.uniform(10, 17) * s.dial.size
     reach = np.array([axes[0], axes[0], axes[2]]) + depth
     box = s.canvas.box(center - reach, center + reach)
     turn = s.patient.heart_turn

@@ -95,8 +95,8 @@ def _fluid_collection(canvas: Canvas, patient: Patient, rng: np.random.Generator
 _INCIDENTALS = (
     (0.14, _pacemaker),
     (0.16, _port),
-    (0.3, _bone_islands),
-    (0.2, _rib_calluses),
+    (0.35, _bone_islands),
+    (0.28, _rib_calluses),
     (0.22, _granulomas),
     (0.14, _sternal_wires),
     (0.25, _liver_cyst),

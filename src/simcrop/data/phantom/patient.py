@@ -80,7 +80,7 @@ class Patient:
     def cavity_distance(self, u, v, w) -> np.ndarray:
         """Return the distance to the thoracic cavity, which closes towards the apex."""
         a, b = self.cavity_half_axes
-        rise = np.clip((w - 35 * self.scale[2]) / (self.apex_mm - 35 * self.scale[2]), 0, 1)
+        rise = np.clip((w - 10 * self.scale[2]) / (self.apex_mm - 10 * self.scale[2]), 0, 1)
         return (superellipse(u, v, (a, b)) - np.sqrt(1 - rise**2)) * np.float32(b)
 
     def above_diaphragm(self, side: str, u, v, w) -> np.ndarray:
@@ -116,26 +116,26 @@ def draw_patient(
     Intensities and sizes vary enough that no mean or histogram tells a finding.
     """
     scale = rng.uniform(0.9, 1.1) * rng.uniform(0.96, 1.04, 3)
-    heart = rng.uniform(1.24, 1.4) if "Cardiomegaly" in labels else rng.uniform(0.88, 1.05)
-    dome = -64 * scale[2] + rng.uniform(-9, 9)
+    heart = rng.uniform(1.2, 1.34) if "Cardiomegaly" in labels else rng.uniform(0.86, 1.06)
+    dome = -62 * scale[2] + rng.uniform(-14, 14)
     has_contrast = rng.random() < 0.45
     contrast = rng.uniform(60, 190)
     return Patient(
         scale=scale,
-        shift_mm=np.array([rng.uniform(-8, 8), rng.uniform(-2, 8), rng.uniform(-9, 9)]),
+        shift_mm=np.array([rng.uniform(-8, 8), rng.uniform(-2, 8), rng.uniform(-14, 14)]),
         roll=np.deg2rad(rng.uniform(-6, 6)),
-        fat_mm=rng.uniform(5, 20),
-        muscle_mm=rng.uniform(10, 17),
+        fat_mm=rng.uniform(4, 20),
+        muscle_mm=rng.uniform(8, 22),
         midline_mm=rng.uniform(-4, 4),
         heart_size=heart,
         heart_turn=np.deg2rad(rng.uniform(-45, -25)),
         dome_mm={RIGHT: dome + rng.uniform(2, 12), LEFT: dome - rng.uniform(2, 10)},
         fluid_mm=effusion_mm,
-        lung_hu=rng.uniform(-890, -760),
+        lung_hu=rng.uniform(-885, -750),
         lung_gradient_hu=rng.uniform(0, 50),
-        muscle_hu=rng.uniform(40, 62),
+        muscle_hu=rng.uniform(32, 62),
         fat_hu=rng.uniform(-112, -90),
         blood_hu=rng.uniform(36, 48) + has_contrast * contrast,
-        liver_hu=rng.uniform(48, 68) + has_contrast * rng.uniform(10, 50),
-        bone_hu=rng.uniform(180, 330),
+        liver_hu=rng.uniform(0, 68) + has_contrast * rng.uniform(0, 50),
+        bone_hu=rng.uniform(170, 400),
     )
