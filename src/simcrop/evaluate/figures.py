@@ -10,11 +10,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from sklearn.metrics import roc_curve
 
 from simcrop.evaluate.classification import auroc
@@ -33,6 +37,18 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 LINE_STYLES = ("-", "--", ":")
 MASK_COLOR, SELECTED_COLOR = "#56E0FF", "#FFFFFF"
 GREY = "#6b7280"
+HALO = [withStroke(linewidth=1.8, foreground="black")]
+
+
+def _fading(name: str) -> ListedColormap:
+    """Return a colour map whose low end is clear, so that the CT shows where nothing is claimed."""
+    share = np.linspace(0, 1, 256)
+    colors = colormaps[name](share)
+    colors[:, 3] = 0.8 * share**1.5
+    return ListedColormap(colors, name=f"fading {name}")
+
+
+OVERLAY = _fading("plasma")
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -54,7 +70,7 @@ def loss_curves(
     terms = list(dict.fromkeys(name.split("/", 1)[-1] for name in metrics))
     num_columns = min(len(terms), 3)
     num_rows = -(-len(terms) // num_columns)
-    figure = new_figure(3.7 * num_columns, 2.7 * num_rows)
+    figure = new_figure(3.4 * num_columns, 2.7 * num_rows)
     grid = figure.subplots(num_rows, num_columns, squeeze=False)
     for axes, term in zip(grid.flat, terms, strict=False):
         for name, color in (("train", COLORS[0]), ("val", COLORS[1])):
@@ -99,7 +115,7 @@ def roc_curves(
     label_names: Sequence[str],
 ) -> Figure:
     """Draw the ROC curve of every label that has both classes, with its AUROC in the legend."""
-    figure = new_figure(7.5, 4.6)
+    figure = new_figure(6.8, 4.4)
     axes = figure.subplots()
     for i, name in enumerate(label_names):
         value = auroc(scores[:, i], labels[:, i])
@@ -145,7 +161,8 @@ def grounding_figure(
         is_selected: voxels of the selected patches; outlined with dots.
         at: the voxel to cut through; the map's peak unless given.
         window: which HU are shown as grey.
-        limits: similarities at the ends of the colour scale; the map's own range unless given.
+        limits: similarities at the ends of the colour scale, below which the map is clear;
+            the map's median and maximum unless given.
 
     Raises:
         ValueError: if the affine is not in RAS+ order.
@@ -153,11 +170,11 @@ def grounding_figure(
     spacing_mm = spacing_of(affine)
     peak = peak_voxel(similarity)
     at = peak if at is None else at
-    low, high = limits or (float(np.nanmin(similarity)), float(np.nanmax(similarity)))
+    low, high = limits or (float(np.nanmedian(similarity)), float(np.nanmax(similarity)))
     extents = np.array(hu.shape) * spacing_mm
     ratios = [np.divide(*np.delete(extents, plane.axis)) for plane in PLANES]
-    lines = textwrap.wrap(sentence, 110) or [""]
-    figure = new_figure(11.5, 10.2 / sum(ratios) + 0.75 + 0.22 * len(lines))
+    lines = textwrap.wrap(sentence, 105) or [""]
+    figure = new_figure(10.4, 9.2 / sum(ratios) + 0.85 + 0.2 * len(lines))
     panels = figure.subplots(1, 3, width_ratios=ratios)
     for axes, plane in zip(panels, PLANES, strict=True):
         overlay = _draw_plane(axes, plane, at, hu, spacing_mm, window, similarity, (low, high))
@@ -169,14 +186,11 @@ def grounding_figure(
                 )
         position_mm = (affine @ (*at, 1))[plane.axis]
         axes.set_title(f"{plane.name}, {'xyz'[plane.axis]} = {position_mm:.0f} mm", fontsize=9)
-    figure.colorbar(overlay, ax=panels, shrink=0.8, pad=0.01, label="similarity (cosine)")
+    figure.colorbar(
+        overlay, ax=panels, shrink=0.8, pad=0.01, label="similarity (cosine)", extend="min"
+    )
     figure.suptitle("\n".join(lines), fontsize=11, parse_math=False)
-    key = [text for text, shown in (
-        ("+ highest similarity" if at == peak else "+ slices cut here", True),
-        ("blue line: true mask", mask is not None),
-        ("white dots: selected patches", is_selected is not None),
-    ) if shown]  # fmt: skip
-    figure.supxlabel("   ·   ".join(key), fontsize=9, color=GREY)
+    _draw_key(figure, at == peak, mask is not None, is_selected is not None)
     return figure
 
 
@@ -195,25 +209,37 @@ def _draw_plane(
     aspect = height_mm / width_mm
     black, white = window.limits_hu
     axes.imshow(plane.cut(hu, at), cmap="gray", vmin=black, vmax=white, aspect=aspect)
-    values = plane.cut(similarity, at)
-    low, high = limits
-    # Low similarity is nearly clear, so that the CT stays readable where nothing is claimed.
-    share = np.clip((np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12), 0, 1)
     overlay = axes.imshow(
-        values, cmap="magma", vmin=low, vmax=high, alpha=0.65 * share, aspect=aspect,
+        plane.cut(similarity, at), cmap=OVERLAY, vmin=limits[0], vmax=limits[1], aspect=aspect,
         interpolation="nearest",
     )  # fmt: skip
-    axes.plot(*plane.pixel(at, hu.shape), "+", color="white", markersize=9, markeredgewidth=1.2)
+    axes.plot(*plane.pixel(at, hu.shape), "+", color="white", markersize=9, path_effects=HALO)
     places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.97), (0.5, 0.03))
     for letter, (x, y) in zip(plane.edges, places, strict=True):
         axes.text(
             x, y, letter, transform=axes.transAxes, color="#FFD54A", fontsize=9,
+            path_effects=HALO,
             ha="left" if x < 0.1 else "right" if x > 0.9 else "center",
             va="top" if y > 0.9 else "bottom" if y < 0.1 else "center",
         )  # fmt: skip
     axes.set_xticks([])
     axes.set_yticks([])
     return overlay
+
+
+def _draw_key(figure: Figure, is_peak: bool, has_mask: bool, has_selected: bool) -> None:
+    """Explain the marks, on dark ground because they are drawn on a CT."""
+    cross = Line2D([], [], color="white", marker="+", linestyle="", markersize=9)
+    cross.set_label("highest similarity" if is_peak else "where the slices cut")
+    handles = [cross]
+    if has_mask:
+        handles.append(Line2D([], [], color=MASK_COLOR, label="true mask"))
+    if has_selected:
+        handles.append(Line2D([], [], color=SELECTED_COLOR, ls=":", label="selected patches"))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=3, fontsize=9,
+        facecolor="#22262c", edgecolor="#22262c", labelcolor="white", framealpha=1,
+    )  # fmt: skip
 
 
 def _outline(is_inside: Bool[np.ndarray, "rows columns"]) -> np.ndarray:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from simcrop.evaluate.grounding import GroundingResult
 from simcrop.evaluate.intervals import Interval, LabelIntervals
@@ -70,17 +71,18 @@ def grounding_table(result: GroundingResult) -> Table:
         "grounding", "sentences", "chance", "hit", "hit, swapped", "hit minus swapped",
         f"hit@{result.top_k}", "patch AUROC", "patch AUROC, swapped",
     )  # fmt: skip
+    cell = partial(format_interval, digits=2)
     rows = tuple(
         (
             row.label,
             str(row.num_sentences),
-            f"{row.chance.value:.3f}",
-            format_interval(row.hit),
-            f"{row.swapped_hit.value:.3f}",
-            format_interval(row.hit_difference),
-            format_interval(row.hit_at_k),
-            format_interval(row.patch_auroc),
-            f"{row.swapped_patch_auroc.value:.3f}",
+            f"{row.chance.value:.2f}",
+            cell(row.hit),
+            f"{row.swapped_hit.value:.2f}",
+            cell(row.hit_difference),
+            f"{row.hit_at_k.value:.2f}",
+            cell(row.patch_auroc),
+            f"{row.swapped_patch_auroc.value:.2f}",
         )
         for row in (*result.rows, result.mean)
     )
