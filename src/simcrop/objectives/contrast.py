@@ -73,12 +73,16 @@ def _average(
     weights: PerSentence,
     reduction: str,
 ) -> Float[Tensor, ""]:
-    """Average over sentences: within each report first ("report") or all at once ("sentence")."""
+    """Average over sentences: within each report first ("report") or all at once ("sentence").
+
+    Sentences without a pair and those of weight 0 are left out, and so are reports that have no
+    other.
+    """
     weights = weights * has_pair
     if reduction == "sentence":
         return (loss * weights).sum() / weights.sum().clamp(min=1e-12)
     per_report = (loss * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-12)
-    return per_report.sum() / has_pair.any(dim=1).sum().clamp(min=1)
+    return per_report.sum() / weights.any(dim=1).sum().clamp(min=1)
 
 
 def within_report(
