@@ -25,7 +25,8 @@ from torch import nn
 from simcrop.data.phantom import LABEL_NAMES, make_phantom
 
 # Wide at both ends: anything denser than 1,300 HU is metal.
-HISTOGRAM_EDGES_HU = np.concatenate([[-1100], np.linspace(-1000, 200, 25), np.linspace(300, 1300, 6), [3100]])  # fmt: skip
+_EDGES_HU = [np.linspace(-1000, 200, 25), np.linspace(300, 1300, 6)]
+HISTOGRAM_EDGES_HU = np.concatenate([[-1100], *_EDGES_HU, [3100]])
 
 
 def render(seed: int, difficulty: float, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +78,7 @@ class SmallCNN(nn.Module):
         self.head = nn.Linear(128, num_labels)
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """Return one logit per label."""
         features = self.local(windows)
         axes = [torch.linspace(-1, 1, n) for n in features.shape[2:]]
         place = torch.stack(torch.meshgrid(*axes, indexing="ij"))

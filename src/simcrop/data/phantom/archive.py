@@ -10,13 +10,12 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import SimpleITK as sitk  # noqa: N813
 
-from simcrop.data.phantom.anatomy import ORGAN_NAMES
+from simcrop.data.phantom.canvas import ORGAN_NAMES
 from simcrop.data.phantom.findings import LABEL_NAMES
 from simcrop.data.phantom.render import make_phantom
+from simcrop.data.volume import write_volume
 
 Rows = dict[str, list[dict[str, str | int]]]
 
@@ -84,14 +83,13 @@ def _write_patient(folder: Path, seed: int, difficulty: float, index: int) -> Ro
     phantom = make_phantom(seed, index, difficulty)
     study = f"phantom_{index:06d}"
     volume, path = f"{study}_ct", f"volumes/{study}.nii.gz"
-    write = partial(_write_nifti, affine=phantom.affine)
-    write(folder / path, phantom.hu)
+    write_volume(folder / path, phantom.hu, phantom.affine)
     anatomy = f"anatomy/{study}.nii.gz"
-    write(folder / anatomy, phantom.anatomy)
+    write_volume(folder / anatomy, phantom.anatomy, phantom.affine)
     masks = []
     for number, finding in enumerate(phantom.findings, start=1):
         mask = f"masks/{study}_{number}.nii.gz"
-        write(folder / mask, finding.mask.astype(np.uint8))
+        write_volume(folder / mask, finding.mask, phantom.affine)
         row = {"study_id": study, "sentence": finding.sentence, "path": mask, "value": 1}
         masks.append({**row, "label": finding.label})
     present = {finding.label for finding in phantom.findings}
@@ -103,13 +101,3 @@ def _write_patient(folder: Path, seed: int, difficulty: float, index: int) -> Ro
         "masks": masks,
         "anatomy": [{"volume_id": volume, "path": anatomy}],
     }
-
-
-def _write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write an axis-aligned RAS+ array; ITK's gzip holds no time stamp, and level 1 is fast."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
-    image.SetSpacing(np.diag(affine)[:3].tolist())
-    # ITK's world is LPS+: x and y change sign, in the origin as in the axes.
-    image.SetOrigin((affine[:3, 3] * [-1, -1, 1]).tolist())
-    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
-    sitk.WriteImage(image, str(path), True, 1)

@@ -9,12 +9,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from simcrop.data.phantom.shapes import Point
+from simcrop.data.phantom.shapes import Point, capsule, ellipsoid
 
 Box = tuple[slice, slice, slice]
 Distance = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 AIR_HU = -1000.0
+
+ORGAN_NAMES = (
+    "background", "left lung", "right lung", "trachea and bronchi", "heart", "aorta", "spine",
+    "ribs", "liver", "spleen", "stomach",
+)  # fmt: skip
+ORGAN = {name: value for value, name in enumerate(ORGAN_NAMES)}
 
 
 class Canvas:
@@ -92,3 +98,26 @@ class Canvas:
             self.organs[box][cover > 0.5] = organ
         if not keeps_air:
             self.aerated[box] *= 1 - cover
+
+    def tube(
+        self, line: list[np.ndarray], radii: list[float], hu: float, organ: int | None = None,
+        *, keeps_air: bool = False,
+    ) -> None:  # fmt: skip
+        """Paint a tube along a line of points, one capsule per piece."""
+        for a, b, r0, r1 in zip(line, line[1:], radii, radii[1:], strict=False):
+            reach = max(r0, r1)
+            box = self.box(np.minimum(a, b) - reach, np.maximum(a, b) + reach)
+            cover = self.cover(
+                box, lambda u, v, w, a=a, b=b, radii=(r0, r1): capsule(u, v, w, a, b, radii)
+            )
+            self.paint(box, cover, hu, organ, keeps_air=keeps_air)
+
+    def ball(
+        self, center: np.ndarray, half_axes: np.ndarray, hu: float, organ: int | None = None,
+        *, turn: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Paint an ellipsoid, turned about the z axis by `turn` radians."""
+        reach = np.array([max(half_axes[:2]), max(half_axes[:2]), half_axes[2]])
+        box = self.box(center - reach, center + reach)
+        cover = self.cover(box, lambda u, v, w: ellipsoid(u, v, w, center, half_axes, turn))
+        self.paint(box, cover, hu, organ)

@@ -10,10 +10,11 @@ import numpy as np
 
 from simcrop.data.phantom.anatomy import paint_anatomy
 from simcrop.data.phantom.canvas import Canvas
-from simcrop.data.phantom.findings import PAINTERS, Dial, Lesion, Studio
+from simcrop.data.phantom.findings import PAINTERS
 from simcrop.data.phantom.incidentals import paint_incidentals
 from simcrop.data.phantom.patient import LEFT, RIGHT, draw_patient
 from simcrop.data.phantom.places import Places
+from simcrop.data.phantom.studio import Dial, Lesion, Studio
 from simcrop.data.phantom.wording import NORMAL, NORMAL_IMPRESSION, conclude, deny, describe
 
 SHAPE = (60, 48, 36)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Point = Sequence[float]
+Point = Sequence[float] | np.ndarray
 
 
 def ellipsoid(u, v, w, center: Point, half_axes: Point, turn: float = 0.0) -> np.ndarray:
@@ -29,7 +29,7 @@ def superellipse(u, v, half_axes: Point) -> np.ndarray:
 
 def capsule(u, v, w, start: Point, end: Point, radii: tuple[float, float]) -> np.ndarray:
     """Return the distance to a tube with round ends whose radius goes from start to end."""
-    start, axis = np.asarray(start), np.subtract(end, start)
+    axis = np.subtract(end, start)
     x, y, z = u - start[0], v - start[1], w - start[2]
     along = np.clip((x * axis[0] + y * axis[1] + z * axis[2]) / (axis @ axis), 0, 1)
     square = (x - along * axis[0]) ** 2 + (y - along * axis[1]) ** 2 + (z - along * axis[2]) ** 2

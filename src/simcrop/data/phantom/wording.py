@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simcrop.data.phantom.findings import Lesion
+from simcrop.data.phantom.studio import Lesion
 
 
 @dataclass(frozen=True)
