@@ -6,16 +6,12 @@ import pytest
 
 from simcrop.evaluate.grounding import (
     GroundedSentence,
-    body_patches,
     evaluate_grounding,
     hit_at_k,
     pointing_hit,
     score_sentence,
     target_patches,
 )
-from simcrop.geometry import PatchGrid
-
-GRID = PatchGrid((8, 6, 4), (2, 2, 2))  # 4 x 3 x 2 = 24 patches
 
 
 def grounded(similarity, swapped, share, body=None, patient="p1", label="nodule"):
@@ -23,27 +19,6 @@ def grounded(similarity, swapped, share, body=None, patient="p1", label="nodule"
     is_body = np.ones(n, dtype=bool) if body is None else np.asarray(body)
     arrays = [np.asarray(a, dtype=float) for a in (similarity, swapped, share)]
     return GroundedSentence("s1", patient, label, "A nodule is observed.", *arrays, is_body)
-
-
-def test_body_patches_leave_out_air_and_padding_but_keep_lung():
-    hu = np.full(GRID.crop_shape, -1000, dtype=np.int16)
-    hu[:2] = -850  # aerated lung in the first layer of patches
-    hu[2:4] = 40
-    is_padding = np.zeros(GRID.crop_shape, dtype=bool)
-    is_padding[2:4, :2] = True
-    is_body = body_patches(hu, is_padding, GRID).reshape(GRID.shape)
-    assert is_body[0].all()
-    assert not is_body[1, 0].any()
-    assert is_body[1, 1:].all()
-    assert not is_body[2:].any()
-
-
-def test_body_patches_need_the_given_share():
-    hu = np.full((2, 2, 2), -1000, dtype=np.int16)
-    hu[0, 0, 0] = 0
-    grid, is_padding = PatchGrid((2, 2, 2), (2, 2, 2)), np.zeros((2, 2, 2), dtype=bool)
-    assert not body_patches(hu, is_padding, grid)[0]
-    assert body_patches(hu, is_padding, grid, min_share=1 / 8)[0]
 
 
 def test_targets_are_the_body_patches_that_hold_a_tenth_of_the_fullest():

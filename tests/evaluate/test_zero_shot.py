@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from simcrop.data.label_names import CT_RATE
 from simcrop.evaluate.zero_shot import PROMPTS, pool_top_k, zero_shot_scores
 
 
@@ -45,7 +46,7 @@ def test_pooling_refuses_a_volume_without_candidates():
 
 
 def test_every_label_of_ct_rate_has_prompts_for_and_against():
-    assert len(PROMPTS) == 18
+    assert tuple(PROMPTS) == CT_RATE
     for prompts in PROMPTS.values():
         assert prompts.positive
         assert prompts.negative

@@ -16,12 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 
 from simcrop.evaluate.classification import auroc
 from simcrop.evaluate.intervals import Interval, LabelIntervals, mean_intervals
-from simcrop.geometry import PatchGrid
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,8 @@ class GroundedSentence:
         similarity: of the sentence with every patch of its own study's volume.
         swapped_similarity: of the same sentence with every patch of another study's volume.
         mask_share: share of each patch's voxels that lie in the mask, in [0, 1].
-        is_body: the candidate patches of the own volume; both maps are judged on these.
+        is_body: the candidate patches of the own volume, those that pre-training may select;
+            both maps are judged on these.
     """
 
     study_id: str
@@ -116,23 +115,6 @@ class GroundingResult:
             "top_k": self.top_k,
             "min_relative_share": self.min_relative_share,
         }
-
-
-def body_patches(
-    hu: Shaped[np.ndarray, "x y z"],
-    is_padding: Bool[np.ndarray, "x y z"],
-    grid: PatchGrid,
-    *,
-    threshold_hu: float = -900.0,
-    min_share: float = 0.25,
-) -> Bool[np.ndarray, " patches"]:
-    """Return which patches of a crop hold enough of the patient to be candidates.
-
-    A voxel counts when it lies above the threshold and outside padding. Aerated lung, about
-    -850 HU, counts; the air around the patient, about -1000 HU, does not.
-    """
-    is_body = torch.from_numpy((hu > threshold_hu) & ~is_padding)
-    return (grid.share(is_body) >= min_share).numpy()
 
 
 def target_patches(

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from simcrop.data.atomic import atomic_path
 from simcrop.evaluate.tables import Table
 
 
@@ -102,10 +103,8 @@ def write_report(
     """Write the report and return its path; a reader never finds half a file."""
     path = Path(path)
     html = render_report(title=title, sections=sections, subtitle=subtitle, cards=cards)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(html, encoding="utf-8")
-    os.replace(unfinished, path)
+    with atomic_path(path) as unfinished:
+        unfinished.write_text(html, encoding="utf-8")
     return path
 
 
