@@ -16,13 +16,10 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from simcrop.data.augmentation import generator_for, random_crop, shift_intensity
+from simcrop.data.body import body_patches
 from simcrop.data.contract import Contract
 from simcrop.data.preprocessing import Crop, center_crop, normalise
 from simcrop.data.store import Store
-from simcrop.geometry import PatchGrid
-
-BODY_HU = -900.0
-BODY_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -165,19 +162,6 @@ class StudyDataset(Dataset[StudySample]):
         if volume not in self._kept:
             self._kept[volume] = self.store.read_hu(volume)
         return self._kept[volume]
-
-
-def body_patches(
-    crop: Crop, grid: PatchGrid, threshold_hu: float = BODY_HU, min_share: float = BODY_SHARE
-) -> Bool[np.ndarray, " patches"]:
-    """Return which patches hold enough of the patient to be worth selecting (D-5).
-
-    A patch counts when at least `min_share` of its voxels lie above `threshold_hu` and are no
-    padding. Lung (-950 to -700 HU, with its vessels) passes; the air around the patient does
-    not.
-    """
-    is_body = torch.from_numpy((crop.voxels > threshold_hu) & ~crop.is_padding)
-    return (grid.share(is_body) >= min_share).numpy()
 
 
 def collate(samples: list[StudySample]) -> Batch:

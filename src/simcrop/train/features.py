@@ -1,0 +1,176 @@
+"""Features as an artefact: one frozen pass over the volumes serves every probe and search.
+
+FEATURES/index.csv              volume_id, study_id, patient_id, split, in row order
+FEATURES/volume_embeddings.npy  float32 (volumes, dim)
+FEATURES/patch_embeddings.npy   float16 (volumes, patches, shared), unit length; optional
+FEATURES/features.json          feature, contract hash, versions
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from simcrop.data.atomic import atomic_path
+from simcrop.data.preprocessing import Crop, center_crop
+from simcrop.data.store import Store
+from simcrop.errors import DataError, SimCroPError, complain
+from simcrop.train.checkpoint import versions
+from simcrop.train.pretrained import Pretrained, pool
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Embeddings of volumes, row by row with `index`.
+
+    Attributes:
+        index: volume_id, study_id, patient_id and split; empty text where unknown.
+        volume_embeddings: one vector per volume.
+        patch_embeddings: unit vectors in the space shared with sentences, or None.
+        failed: volume_id and reason of every volume that could not be used.
+    """
+
+    index: pd.DataFrame
+    volume_embeddings: Float[np.ndarray, "volumes dim"]
+    patch_embeddings: Float[np.ndarray, "volumes patches shared"] | None
+    failed: pd.DataFrame
+
+
+def embed_store(
+    pretrained: Pretrained,
+    store: Store,
+    *,
+    splits: Sequence[str] = ("train", "val", "test"),
+    feature: str = "post_norm_gap",
+    with_patches: bool = False,
+    batch_size: int = 16,
+    on_progress: Progress = lambda done, total, what: None,
+) -> Features:
+    """Embed the volumes of a store; its contract must be the checkpoint's.
+
+    Raises:
+        DataError: with one line for each difference between the contracts, or if no volume of
+            these splits could be used.
+    """
+    _check_contract(pretrained, store)
+    rows = [
+        (volume, store.study_of(volume), str(store.volumes.at[volume, "patient_id"]), split)
+        for split in splits
+        for volume in store.volume_ids(split)
+    ]
+    index = pd.DataFrame(rows, columns=["volume_id", "study_id", "patient_id", "split"])
+
+    def read(volume: str) -> Crop:
+        return center_crop(*store.read_hu(volume), pretrained.contract)
+
+    return _embed(pretrained, index, read, feature, with_patches, batch_size, on_progress)
+
+
+def embed_files(
+    pretrained: Pretrained,
+    paths: Sequence[Path],
+    *,
+    feature: str = "post_norm_gap",
+    with_patches: bool = False,
+    on_progress: Progress = lambda done, total, what: None,
+) -> Features:
+    """Embed volumes from files or DICOM folders; those that cannot be read are listed.
+
+    Raises:
+        DataError: if none could be used.
+    """
+    names = [str(path) for path in paths]
+    index = pd.DataFrame({"volume_id": names, "study_id": "", "patient_id": "", "split": ""})
+    return _embed(pretrained, index, pretrained.crop, feature, with_patches, 1, on_progress)
+
+
+def _embed(
+    pretrained: Pretrained,
+    index: pd.DataFrame,
+    read: Callable[[str], Crop],
+    feature: str,
+    with_patches: bool,
+    batch_size: int,
+    on_progress: Progress,
+) -> Features:
+    kept: list[int] = []
+    failed: list[tuple[str, str]] = []
+    vectors, patches = [], []
+    for rows, crops in _batches(index["volume_id"].tolist(), read, batch_size, failed):
+        encoded = pretrained.encode(crops)
+        vectors.append(pool(encoded, feature).cpu().numpy())
+        if with_patches:
+            patches.append(pretrained.embed_encoded(encoded).half().cpu().numpy())
+        kept += rows
+        on_progress(len(kept) + len(failed), len(index), "embed volumes")
+    if not kept:
+        first = f"; the first: {failed[0][0]}: {failed[0][1]}" if failed else ""
+        raise DataError(
+            complain(f"none of {len(index)} volumes could be used{first}", "at least one", "")
+        )
+    return Features(
+        index.iloc[kept].reset_index(drop=True),
+        np.concatenate(vectors),
+        np.concatenate(patches) if with_patches else None,
+        pd.DataFrame(failed, columns=["volume_id", "reason"]),
+    )
+
+
+def _batches(
+    volumes: list[str],
+    read: Callable[[str], Crop],
+    batch_size: int,
+    failed: list[tuple[str, str]],
+) -> Iterator[tuple[list[int], list[Crop]]]:
+    """Yield rows and crops; a volume that cannot be read goes to `failed`, the rest goes on."""
+    rows: list[int] = []
+    crops: list[Crop] = []
+    for row, volume in enumerate(volumes):
+        try:
+            crops.append(read(volume))
+            rows.append(row)
+        except SimCroPError as error:
+            failed.append((volume, str(error)))
+        if len(rows) == batch_size:
+            yield rows, crops
+            rows, crops = [], []
+    if rows:
+        yield rows, crops
+
+
+def _check_contract(pretrained: Pretrained, store: Store) -> None:
+    if lines := store.contract.differences(pretrained.contract):
+        raise DataError(
+            f"{store.folder} and the checkpoint disagree on the preprocessing:\n  "
+            + "\n  ".join(f"{line} (store / checkpoint)" for line in lines)
+            + "\nRun `simcrop prepare` with the checkpoint's recipe."
+        )
+
+
+def save_features(features: Features, folder: Path, pretrained: Pretrained, feature: str) -> None:
+    """Write features into a folder, each file whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    description = {
+        "feature": feature,
+        "contract_hash": pretrained.contract.hash,
+        "recipe": pretrained.config.name,
+        "versions": versions(),
+    }
+    with atomic_path(folder / "features.json") as path:
+        path.write_text(json.dumps(description, indent=2), encoding="utf-8")
+    arrays = {"volume_embeddings": features.volume_embeddings}
+    if features.patch_embeddings is not None:
+        arrays["patch_embeddings"] = features.patch_embeddings
+    for name, array in arrays.items():
+        with atomic_path(folder / f"{name}.npy") as path:
+            np.save(path, array)
+    tables = {"index": features.index, "failed": features.failed}
+    for name, table in tables.items():
+        with atomic_path(folder / f"{name}.csv") as path:
+            table.to_csv(path, index=False)

@@ -1,0 +1,257 @@
+"""A checkpoint in use: embed volumes and sentences, and see where a sentence looks.
+
+The checkpoint brings its own preprocessing contract, so a volume of any format, orientation and
+spacing is treated exactly as the training volumes were.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from simcrop.config import Config
+from simcrop.data.body import body_patches
+from simcrop.data.contract import Contract
+from simcrop.data.preprocessing import Crop, center_crop, normalise, prepare_volume, resample
+from simcrop.data.volume import Volume, from_image, to_image
+from simcrop.errors import CheckpointError, complain
+from simcrop.geometry import PatchGrid
+from simcrop.model.simcrop import SimCroP
+from simcrop.model.text_encoder import TextEncoder
+from simcrop.model.vision_encoder import EncodedVolume
+from simcrop.objectives.alignment import select_top_k, similarity_map
+from simcrop.report.sections import Report
+from simcrop.report.tokens import load_tokenizer, tokenize_findings
+from simcrop.train.checkpoint import load_checkpoint
+from simcrop.train.networks import build_simcrop
+
+FEATURES = ("post_norm_gap", "pre_norm_gap", "cls")
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityMap:
+    """Where sentences look in one volume.
+
+    Attributes:
+        values: cosine of each sentence with each patch, in [-1, 1].
+        affine: grid cell to RAS+ mm; saved with it, the map sits on the CT in any viewer.
+        is_body: which patches hold enough of the patient to be selected.
+        selected: the Top-K patches of each sentence.
+        crop: the voxels that the network saw.
+    """
+
+    values: Float[np.ndarray, "sentences gx gy gz"]
+    affine: Float[np.ndarray, "4 4"]
+    is_body: Bool[np.ndarray, "gx gy gz"]
+    selected: Bool[np.ndarray, "sentences gx gy gz"]
+    crop: Crop
+
+
+class Pretrained:
+    """A pre-trained SimCroP with its preprocessing contract; made by `simcrop.load`.
+
+    Attributes:
+        config: the configuration it was trained with.
+        contract: how it wants its volumes.
+    """
+
+    def __init__(self, simcrop: SimCroP, config: Config, text_fingerprint: str) -> None:
+        self.simcrop = simcrop.eval()
+        self.config = config
+        self.contract: Contract = config.volume.contract()
+        self._text_fingerprint = text_fingerprint
+
+    @property
+    def grid(self) -> PatchGrid:
+        """Geometry of crop and patches."""
+        return self.simcrop.grid
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The frozen text encoder, loaded when first needed.
+
+        Raises:
+            CheckpointError: if it is not the one that the checkpoint was trained with.
+        """
+        encoder = TextEncoder(self.config.text.encoder).to(self._device)
+        if encoder.fingerprint() != self._text_fingerprint:
+            raise CheckpointError(
+                complain(
+                    f"text encoder {self.config.text.encoder!r} has other weights "
+                    f"({encoder.fingerprint()})",
+                    f"those of the pre-training ({self._text_fingerprint})",
+                    "Name the right one by `load(..., text_encoder=...)`.",
+                )
+            )
+        return encoder
+
+    @cached_property
+    def _tokenizer(self) -> object:
+        return load_tokenizer(self.config.text.encoder)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.simcrop.parameters()).device
+
+    def untrained(self, seed: int = 0) -> "Pretrained":
+        """Return the same networks with fresh weights: the control for every comparison."""
+        torch.manual_seed(seed)
+        shape = self.simcrop.state_dict()
+        vocabulary = shape.get("text_decoder.vocabulary.bias", torch.zeros(0))
+        text = shape.get("sentence_projection.0.weight", shape.get("sentence_projection.1.weight"))
+        fresh = build_simcrop(
+            self.config,
+            text_dim=1 if text is None else text.shape[1],
+            vocabulary_size=len(vocabulary),
+        )
+        return Pretrained(fresh.to(self._device), self.config, self._text_fingerprint)
+
+    def crop(self, volume: Path | str | Volume) -> Crop:
+        """Return the voxels that the network sees of a volume: prepared, centred, cropped.
+
+        Args:
+            volume: a file or DICOM folder in any orientation and spacing, or a `Volume`.
+
+        Raises:
+            DataError: if the volume cannot be used.
+        """
+        if isinstance(volume, Volume):
+            image = resample(to_image(volume.hu, volume.affine), self.contract)
+            prepared = from_image(image, volume.source)
+        else:
+            prepared = prepare_volume(volume, self.contract)
+        return center_crop(prepared.hu, prepared.affine, self.contract)
+
+    @torch.inference_mode()
+    def encode(self, crops: list[Crop]) -> EncodedVolume:
+        """Return the encoder's tokens of crops, every patch being seen."""
+        voxels = np.stack([normalise(crop.voxels, self.contract) for crop in crops])
+        patches = self.grid.cut(torch.from_numpy(voxels).to(self._device))
+        return self.simcrop.vision_encoder(patches, reach=self.simcrop.reach)
+
+    def embed_volume(
+        self, volume: Path | str | Volume | Crop, feature: str = "post_norm_gap"
+    ) -> Float[np.ndarray, " dim"]:
+        """Return one vector per volume.
+
+        Args:
+            volume: a file, DICOM folder, `Volume`, or a crop.
+            feature: "post_norm_gap" (mean over patch tokens, the space that was trained),
+                "pre_norm_gap" (before the last norm, as the authors probe) or "cls".
+
+        Raises:
+            ValueError: if the feature is unknown.
+        """
+        crop = volume if isinstance(volume, Crop) else self.crop(volume)
+        return pool(self.encode([crop]), feature)[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_patches(
+        self, volume: Path | str | Volume | Crop
+    ) -> Float[np.ndarray, "patches shared"]:
+        """Return every patch in the space shared with sentences, unit length."""
+        crop = volume if isinstance(volume, Crop) else self.crop(volume)
+        return self.embed_encoded(self.encode([crop]))[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_encoded(self, encoded: EncodedVolume) -> Float[Tensor, "batch patches shared"]:
+        """Return the patches of encoded volumes in the shared space, unit length."""
+        self._need_alignment()
+        embeddings = self.simcrop.image_projection(encoded.patch_tokens)
+        return torch.nn.functional.normalize(embeddings, dim=-1)
+
+    @torch.inference_mode()
+    def embed_sentences(self, sentences: list[str]) -> Float[np.ndarray, "sentences shared"]:
+        """Return every sentence in the space shared with patches, unit length.
+
+        Each is encoded by itself; in pre-training it stood among the other findings.
+
+        Raises:
+            ValueError: if a sentence has no words.
+        """
+        self._need_alignment()
+        rows = [self._embed_sentence(sentence) for sentence in sentences]
+        return torch.nn.functional.normalize(torch.cat(rows), dim=-1).cpu().numpy()
+
+    def _embed_sentence(self, sentence: str) -> Float[Tensor, "1 shared"]:
+        windows, _ = tokenize_findings(
+            Report(sentences=(sentence,)),
+            self._tokenizer,
+            max_words=self.config.text.max_words,
+            min_pieces=1,
+        )
+        if not windows:
+            raise ValueError(f"sentence {sentence!r} has no words")
+        ids = torch.tensor([windows[0].ids], device=self._device)
+        owners = torch.tensor([windows[0].sentence_of_word], device=self._device)
+        states = self.text_encoder(ids, torch.ones_like(ids, dtype=torch.bool))
+        return self.simcrop.embed_sentences(states, owners, 1)[0]
+
+    def similarity_map(
+        self, volume: Path | str | Volume | Crop, sentences: list[str]
+    ) -> SimilarityMap:
+        """Return the cosine of every sentence with every patch of a volume."""
+        crop = volume if isinstance(volume, Crop) else self.crop(volume)
+        patches = torch.from_numpy(self.embed_patches(crop))
+        values = similarity_map(patches, torch.from_numpy(self.embed_sentences(sentences)))
+        is_body = torch.from_numpy(body_patches(crop, self.grid))
+        is_candidate = is_body if self.config.alignment.candidates == "body" else None
+        selected = select_top_k(values, self.config.alignment.top_k, is_candidate)
+        shape = (-1, *self.grid.shape)
+        return SimilarityMap(
+            values=values.reshape(shape).numpy(),
+            affine=self.grid.affine(crop.affine),
+            is_body=is_body.reshape(self.grid.shape).numpy(),
+            selected=selected.reshape(shape).numpy(),
+            crop=crop,
+        )
+
+    def _need_alignment(self) -> None:
+        if not self.simcrop.terms.alignment:
+            raise CheckpointError(
+                complain(
+                    f"recipe {self.config.name!r} was trained without the alignment",
+                    "a checkpoint whose terms.alignment is on",
+                    "Sentences and patches share no space in this one.",
+                )
+            )
+
+
+def pool(encoded: EncodedVolume, feature: str) -> Float[Tensor, "batch dim"]:
+    """Return one vector per volume from the encoder's tokens; see `Pretrained.embed_volume`.
+
+    Raises:
+        ValueError: if the feature is unknown.
+    """
+    if feature == "post_norm_gap":
+        return encoded.patch_tokens.mean(dim=1)
+    if feature == "pre_norm_gap":
+        return encoded.before_norm.mean(dim=1)
+    if feature == "cls":
+        return encoded.cls_token
+    raise ValueError(f"feature {feature!r}; choose one of {', '.join(FEATURES)}")
+
+
+def load(
+    checkpoint: Path | str, *, text_encoder: str | None = None, device: str = "cpu"
+) -> Pretrained:
+    """Load a checkpoint, or the run folder that holds one, ready to use.
+
+    Args:
+        checkpoint: the folder.
+        text_encoder: where the text encoder of the pre-training is now, if it has moved.
+        device: "cpu", "cuda", ...
+
+    Raises:
+        CheckpointError: if the folder is no checkpoint or is damaged.
+    """
+    loaded = load_checkpoint(Path(checkpoint))
+    config = loaded.config
+    if text_encoder is not None:
+        text = config.text.model_copy(update={"encoder": text_encoder})
+        config = config.model_copy(update={"text": text})
+    return Pretrained(loaded.simcrop.to(device), config, loaded.text_fingerprint)
