@@ -5,6 +5,7 @@ Paper: total objective, all weights 1.
 
 from collections.abc import Mapping
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,7 +22,4 @@ def total_loss(
         raise ValueError("no term is on; expected at least one of the losses")
     if missing := set(terms) - set(weights):
         raise ValueError(f"no weight for {sorted(missing)}; expected one per term")
-    return sum(
-        (weights[name] * loss for name, loss in terms.items()),
-        start=0.0 * next(iter(terms.values())),
-    )
+    return torch.stack([weights[name] * loss for name, loss in terms.items()]).sum()
