@@ -108,6 +108,8 @@ class SimCroP(nn.Module):
         self.vision_decoder = vision_decoder
         self.fusion = fusion
         self.text_decoder = text_decoder
+        if vision_decoder is None and fusion is None and not terms.alignment:
+            vision_encoder.requires_grad_(False)  # no term reads the volume
         head = ProjectionHead
         if terms.alignment:
             self.image_projection = head(vision_encoder.dim, shared_dim)
@@ -124,17 +126,17 @@ class SimCroP(nn.Module):
         """Run the terms that are on; see the module's figure."""
         terms = self.terms
         align_visible = terms.alignment and not self.align_unmasked
-        predicted = embeddings = aligned = sentences = logits = None
-        if terms.masked_volume or terms.masked_report or align_visible:
+        predicted = embeddings = aligned = sentences = logits = patch_tokens = None
+        if self.vision_decoder is not None or self.fusion is not None or align_visible:
             reach = self.reach if not self.align_unmasked else None
-            encoded = self.vision_encoder(batch.patches, masking.visible, reach)
+            cls_token, patch_tokens, _ = self.vision_encoder(batch.patches, masking.visible, reach)
             if self.vision_decoder is not None:
-                predicted = self.vision_decoder(encoded.cls_token, encoded.patch_tokens, masking)
-            if self.text_decoder is not None:
-                logits = self.reconstruct_report(batch, encoded.patch_tokens)
+                predicted = self.vision_decoder(cls_token, patch_tokens, masking)
             if align_visible:
                 aligned = masking.visible
-                embeddings = self.image_projection(encoded.patch_tokens)
+                embeddings = self.image_projection(patch_tokens)
+        if self.text_decoder is not None:
+            logits = self.reconstruct_report(batch, patch_tokens)
         if terms.alignment:
             if self.align_unmasked:
                 embeddings = self.embed_patches(batch.patches)
@@ -163,9 +165,13 @@ class SimCroP(nn.Module):
         )
 
     def reconstruct_report(
-        self, batch: SimCroPInput, patch_tokens: Float[Tensor, "batch visible dim"]
+        self, batch: SimCroPInput, patch_tokens: Float[Tensor, "batch visible dim"] | None
     ) -> Float[Tensor, "counted vocabulary"]:
-        """Return logits of the counted words of the masked report, with the volume's help."""
+        """Return logits of the counted words of the masked report.
+
+        The volume helps where fusion is on; without it `patch_tokens` may be None.
+        """
+        assert self.text_decoder is not None
         words = self.report_projection(batch.report_states)
         if self.fusion is not None:
             words = self.fusion(words, batch.report_is_valid, patch_tokens)
