@@ -9,7 +9,7 @@ import numpy as np
 from simcrop.data.phantom.bones import paint_flat_bones, paint_ribs, paint_spine
 from simcrop.data.phantom.canvas import AIR_HU, ORGAN, Canvas
 from simcrop.data.phantom.patient import LEFT, RIGHT, SIGN, Patient
-from simcrop.data.phantom.shapes import superellipse
+from simcrop.data.phantom.shapes import Number, superellipse
 
 # The centre line of the aorta in the average patient: root, arch, descending part.
 AORTA_LINE = (
@@ -46,7 +46,7 @@ def _paint_table(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> 
     foam_hu, slope, shell_hu = rng.uniform(-880, -250), rng.uniform(-3, 3), rng.uniform(-300, 150)
     top = back - foam_mm - 2
 
-    def between(low: float, high: float):
+    def between(low: Number, high: Number):
         middle, half = (low + high) / 2, (high - low) / 2
         return lambda u, v, w: np.abs(v - middle - curve * u * u) - half + 0 * w
 
@@ -66,7 +66,7 @@ def _paint_trunk(canvas: Canvas, patient: Patient) -> None:
     a, b = patient.cavity_half_axes
     shell = patient.muscle_mm + patient.fat_mm
 
-    def outline(extra: float):
+    def outline(extra: Number):
         def distance(u, v, w):
             narrowing = np.clip((w - 70 * patient.scale[2]) / 90, 0, 1) ** 2 * 0.16
             return (superellipse(u, v, (a + extra, b + extra)) + narrowing - 1) * np.float32(b)
@@ -150,7 +150,7 @@ def _paint_lung_vessels(
 
 
 def sample_lung(
-    patient: Patient, rng: np.random.Generator, side: str, depth_mm: float, number: int
+    patient: Patient, rng: np.random.Generator, side: str, depth_mm: Number, number: int
 ) -> np.ndarray:
     """Return random places at least `depth_mm` inside one lung and outside the heart."""
     a, b = patient.cavity_half_axes

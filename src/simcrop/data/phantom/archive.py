@@ -15,6 +15,7 @@ import pandas as pd
 from simcrop.data.phantom.canvas import ORGAN_NAMES
 from simcrop.data.phantom.findings import LABEL_NAMES
 from simcrop.data.phantom.render import make_phantom
+from simcrop.data.phantom.shapes import Number
 from simcrop.data.volume import write_volume
 
 Rows = dict[str, list[dict[str, str | int]]]
@@ -25,7 +26,7 @@ def write_phantoms(
     num_patients: int,
     seed: int,
     *,
-    difficulty: float = 0.5,
+    difficulty: Number = 0.5,
     workers: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -78,7 +79,7 @@ def _each(write: Callable[[int], Rows], number: int, workers: int) -> Iterator[R
         yield from pool.map(write, range(number), chunksize=8)
 
 
-def _write_patient(folder: Path, seed: int, difficulty: float, index: int) -> Rows:
+def _write_patient(folder: Path, seed: int, difficulty: Number, index: int) -> Rows:
     """Write one patient's files and return their rows of the tables."""
     phantom = make_phantom(seed, index, difficulty)
     study = f"phantom_{index:06d}"

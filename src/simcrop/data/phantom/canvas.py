@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from simcrop.data.phantom.shapes import Point, capsule, ellipsoid
+from simcrop.data.phantom.shapes import Number, Point, capsule, ellipsoid
 
 Box = tuple[slice, slice, slice]
 Distance = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -27,7 +27,7 @@ class Canvas:
     """A grid of voxels seen from the patient, who lies shifted and rolled in the scanner.
 
     Attributes:
-        hu: float32, (x, y, z) in RAS+ order.
+        hu: Number32, (x, y, z) in RAS+ order.
         organs: uint8 label of the organ that owns each voxel, 0 for none.
         aerated: share of each voxel that is still air-filled lung; lesions of the lung are
             painted into this share only, so they never leave the lung.
@@ -36,7 +36,7 @@ class Canvas:
 
     def __init__(
         self, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float],
-        shift_mm: Point, roll: float,
+        shift_mm: Point, roll: Number,
     ) -> None:  # fmt: skip
         self.spacing_mm = spacing_mm
         self.edge_mm = float(np.mean(spacing_mm))
@@ -88,7 +88,7 @@ class Canvas:
         return np.clip(share, 0, 1, out=share)
 
     def paint(
-        self, box: Box, cover: np.ndarray, hu: float | np.ndarray, organ: int | None = None,
+        self, box: Box, cover: np.ndarray, hu: Number | np.ndarray, organ: int | None = None,
         *, keeps_air: bool = False,
     ) -> None:  # fmt: skip
         """Mix an intensity into the box and, where it owns a voxel, set the organ label."""
@@ -100,7 +100,7 @@ class Canvas:
             self.aerated[box] *= 1 - cover
 
     def tube(
-        self, line: list[np.ndarray], radii: list[float], hu: float, organ: int | None = None,
+        self, line: list[np.ndarray], radii: list[Number], hu: Number, organ: int | None = None,
         *, keeps_air: bool = False,
     ) -> None:  # fmt: skip
         """Paint a tube along a line of points, one capsule per piece."""
@@ -113,8 +113,8 @@ class Canvas:
             self.paint(box, cover, hu, organ, keeps_air=keeps_air)
 
     def ball(
-        self, center: np.ndarray, half_axes: np.ndarray, hu: float, organ: int | None = None,
-        *, turn: float = 0.0,
+        self, center: np.ndarray, half_axes: np.ndarray, hu: Number, organ: int | None = None,
+        *, turn: Number = 0.0,
     ) -> None:  # fmt: skip
         """Paint an ellipsoid, turned about the z axis by `turn` radians."""
         reach = np.array([max(half_axes[:2]), max(half_axes[:2]), half_axes[2]])

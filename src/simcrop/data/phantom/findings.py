@@ -13,7 +13,7 @@ from simcrop.data.phantom.anatomy import AORTA_RADIUS, aorta_line
 from simcrop.data.phantom.canvas import ORGAN, Box
 from simcrop.data.phantom.patient import LEFT, RIGHT
 from simcrop.data.phantom.places import Place
-from simcrop.data.phantom.shapes import capsule, ellipsoid, slab
+from simcrop.data.phantom.shapes import Number, capsule, ellipsoid, slab
 from simcrop.data.phantom.studio import Lesion, Studio
 
 
@@ -140,7 +140,7 @@ def paint_pericardial_effusion(s: Studio) -> Lesion:
     return Lesion("Pericardial effusion", "", "", round(depth), s.mask((box, cover)))
 
 
-def _chalk(s: Studio, start: np.ndarray, end: np.ndarray, radius: float) -> tuple[Box, np.ndarray]:
+def _chalk(s: Studio, start: np.ndarray, end: np.ndarray, radius: Number) -> tuple[Box, np.ndarray]:
     """Paint one streak of calcium and return its cover."""
     box = s.canvas.box(np.minimum(start, end) - radius, np.maximum(start, end) + radius)
     cover = s.canvas.cover(box, lambda u, v, w: capsule(u, v, w, start, end, (radius, radius)))
@@ -171,9 +171,9 @@ def paint_aortic_calcification(s: Studio) -> Lesion:
 
 # Courses on the unit sphere of the heart: first axis away from the apex, third upwards.
 CORONARIES = {
-    "left anterior descending": ((0.35, 0.55, 0.75), (-0.75, 0.6, 0.25)),
-    "circumflex": ((0.4, -0.35, 0.85), (-0.5, -0.85, 0.15)),
-    "right coronary": ((0.7, 0.6, 0.4), (0.6, 0.55, -0.6)),
+    "left anterior descending": ((-0.2, 0.3, 0.9), (-0.85, 0.5, 0.15)),
+    "circumflex": ((-0.15, -0.15, 0.95), (-0.45, -0.8, 0.2)),
+    "right coronary": ((0.2, 0.85, 0.45), (0.5, 0.75, -0.5)),
 }
 
 
@@ -183,7 +183,7 @@ def paint_coronary_calcification(s: Studio) -> Lesion:
     center, axes = s.patient.heart
     cos, sin = np.cos(s.patient.heart_turn), np.sin(s.patient.heart_turn)
 
-    def on_heart(t: float) -> np.ndarray:
+    def on_heart(t: Number) -> np.ndarray:
         start, end = np.array(CORONARIES[name])
         unit = start + t * (end - start)
         x, y, z = unit / np.linalg.norm(unit) * axes

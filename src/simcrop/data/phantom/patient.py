@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simcrop.data.phantom.shapes import ellipsoid, superellipse
+from simcrop.data.phantom.shapes import Number, ellipsoid, superellipse
 
 LEFT, RIGHT = "left", "right"
 SIGN = {LEFT: -1.0, RIGHT: 1.0}
@@ -51,7 +51,7 @@ class Patient:
         """Mean body scale, for the radii of organs."""
         return float(self.scale.mean())
 
-    def at(self, u: float, v: float, w: float) -> np.ndarray:
+    def at(self, u: Number, v: Number, w: Number) -> np.ndarray:
         """Return a place of the average body in this patient."""
         return np.array([u, v, w]) * self.scale + [self.midline_mm, 0, 0]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from simcrop.data.phantom.patient import LEVELS, SIGN, Patient
-from simcrop.data.phantom.shapes import Point
+from simcrop.data.phantom.shapes import Number, Point
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Places:
     _taken: list[tuple[np.ndarray, float]] = field(default_factory=list)
 
     def take(
-        self, radius_mm: float, depth_mm: float, side: str | None = None, level: str | None = None
+        self, radius_mm: Number, depth_mm: Number, side: str | None = None, level: str | None = None
     ) -> Place:
         """Return a place whose centre lies `depth_mm` inside the lung, and keep it.
 
@@ -51,7 +51,7 @@ class Places:
         self._taken.append((center, radius_mm))
         return Place(side, level, center)
 
-    def keep_clear(self, center: Point, radius_mm: float) -> None:
+    def keep_clear(self, center: Point, radius_mm: Number) -> None:
         """Reserve room for something that is already there."""
         self._taken.append((np.asarray(center), radius_mm))
 

@@ -14,6 +14,7 @@ from simcrop.data.phantom.findings import PAINTERS
 from simcrop.data.phantom.incidentals import paint_incidentals
 from simcrop.data.phantom.patient import LEFT, RIGHT, draw_patient
 from simcrop.data.phantom.places import Places
+from simcrop.data.phantom.shapes import Number
 from simcrop.data.phantom.studio import Dial, Lesion, Studio
 from simcrop.data.phantom.wording import NORMAL, NORMAL_IMPRESSION, conclude, deny, describe
 
@@ -28,7 +29,7 @@ class Finding:
     label: str
     side: str
     level: str
-    size_mm: float | None
+    size_mm: int | None
     mask: np.ndarray
     sentence: str
 
@@ -55,7 +56,7 @@ class Phantom:
 def make_phantom(
     seed: int,
     index: int,
-    difficulty: float = 0.5,
+    difficulty: Number = 0.5,
     *,
     shape: tuple[int, int, int] = SHAPE,
     spacing_mm: tuple[float, float, float] = SPACING_MM,

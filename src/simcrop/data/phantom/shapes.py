@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Point = Sequence[float] | np.ndarray
+Number = float | int
+Point = Sequence[Number] | np.ndarray
 
 
-def ellipsoid(u, v, w, center: Point, half_axes: Point, turn: float = 0.0) -> np.ndarray:
+def ellipsoid(u, v, w, center: Point, half_axes: Point, turn: Number = 0.0) -> np.ndarray:
     """Return the distance to an ellipsoid, turned about the z axis by `turn` radians."""
     x, y, z = u - center[0], v - center[1], w - center[2]
     if turn:
@@ -27,7 +28,7 @@ def superellipse(u, v, half_axes: Point) -> np.ndarray:
     return (np.sqrt(x + y) + np.sqrt(np.sqrt(x * x + y * y))) / 2
 
 
-def capsule(u, v, w, start: Point, end: Point, radii: tuple[float, float]) -> np.ndarray:
+def capsule(u, v, w, start: Point, end: Point, radii: tuple[Number, Number]) -> np.ndarray:
     """Return the distance to a tube with round ends whose radius goes from start to end."""
     axis = np.subtract(end, start)
     x, y, z = u - start[0], v - start[1], w - start[2]

@@ -7,7 +7,7 @@ import numpy as np
 from simcrop.data.phantom.canvas import Box, Canvas
 from simcrop.data.phantom.patient import Patient
 from simcrop.data.phantom.places import Places
-from simcrop.data.phantom.shapes import ellipsoid, ripple
+from simcrop.data.phantom.shapes import Number, Point, ellipsoid, ripple
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Dial:
 
     size: float
     contrast: float
-    noise_hu: float
+    noise_hu: Number
 
     @classmethod
-    def at(cls, difficulty: float) -> "Dial":
+    def at(cls, difficulty: Number) -> "Dial":
         """Return the setting for a difficulty from 0 (easy) to 1 (hard)."""
         return cls(
             size=1.3 - 0.6 * difficulty,
@@ -41,7 +41,7 @@ class Lesion:
     label: str
     side: str
     level: str
-    size_mm: float | None
+    size_mm: int | None
     mask: np.ndarray
 
 
@@ -63,13 +63,15 @@ class Studio:
                 mask[box] |= cover > min(0.5, 0.55 * cover.max())
         return mask
 
-    def fill_air(self, box: Box, cover: np.ndarray, hu: float) -> np.ndarray:
+    def fill_air(self, box: Box, cover: np.ndarray, hu: Number) -> np.ndarray:
         """Paint into the aerated share of the box and return what was covered."""
         cover = cover * self.canvas.aerated[box]
         self.canvas.paint(box, cover, hu)
         return cover
 
-    def blob(self, center, half_axes, turn: float, unevenness_mm: float) -> tuple[Box, np.ndarray]:
+    def blob(
+        self, center: np.ndarray, half_axes: Point, turn: Number, unevenness_mm: Number
+    ) -> tuple[Box, np.ndarray]:
         """Return the cover of an ellipsoid with an irregular outline."""
         phases = self.rng.uniform(0, 2 * np.pi, 3)
         wave_mm = float(max(half_axes)) * 1.4
