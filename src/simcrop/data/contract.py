@@ -82,7 +82,7 @@ class Contract:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON has them: tuples as lists, millimetres and HU as floats."""
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        for name in ("spacing_mm", "window_hu"):  # 3 and 3.0 are one contract, hence one hash
+        for name in _FLOATS:  # 3 and 3.0 are one contract, hence one hash
             values[name] = [float(value) for value in values[name]]
         return values
 
@@ -106,6 +106,8 @@ class Contract:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
         }
+        for name in _FLOATS & set(arguments):
+            arguments[name] = tuple(map(float, arguments[name]))
         return cls(**arguments)
 
     def differences(self, other: "Contract") -> list[str]:
@@ -116,3 +118,4 @@ class Contract:
 
 
 _CHOICES = {"orientation": ("RAS",), "interpolation": ("linear",), "padding": ("reflect", "air")}
+_FLOATS = {"spacing_mm", "window_hu"}

@@ -22,7 +22,7 @@ _POSITION = "0020|0032"
 _POSITION_TOLERANCE = 0.1
 # Sideways shift of the slice stack that still counts as upright: 1 mm over a chest is 0.2 degrees.
 _TILT_TOLERANCE_MM = 1.0
-_RESCAN = "Export the whole series again or remove its row."
+_EXPORT_AGAIN = "Export the whole series again or remove its row."
 
 
 def read_series(folder: Path) -> sitk.Image:
@@ -90,7 +90,9 @@ def _slice_positions(reader: sitk.ImageSeriesReader, names: list[str], folder: P
         return np.array([[float(mm) for mm in text.split("\\")] for text in texts])
     except (RuntimeError, ValueError) as error:
         found = f"{folder}: a slice without a readable position"
-        raise DataError(complain(found, "ImagePositionPatient in every file", _RESCAN)) from error
+        raise DataError(
+            complain(found, "ImagePositionPatient in every file", _EXPORT_AGAIN)
+        ) from error
 
 
 def _check_positions(
@@ -99,17 +101,19 @@ def _check_positions(
     """Refuse gaps, doubled slices and a stack that leans to a side."""
     normal = np.array(image.GetDirection()).reshape(3, 3)[:, 2]
     heights = (positions - positions[0]) @ normal
-    spacing = float(np.median(np.diff(heights)))
+    order = np.argsort(heights, kind="stable")  # GDCM leaves doubled slices in any order
+    heights = heights[order]
+    gaps = np.diff(heights)
+    spacing = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 0.0
     regular = np.linspace(heights[0], heights[-1], len(heights))
-    if np.abs(heights - regular).max() > _POSITION_TOLERANCE * abs(spacing) or spacing == 0:
-        odd = int(np.abs(np.diff(heights) - spacing).argmax())
-        gap = heights[odd + 1] - heights[odd]
+    if spacing == 0 or np.abs(heights - regular).max() > _POSITION_TOLERANCE * spacing:
+        odd = int(np.abs(gaps - spacing).argmax())
+        first, second = (Path(names[order[i]]).name for i in (odd, odd + 1))
         raise DataError(
             complain(
-                f"{folder}: {gap:.2f} mm between {Path(names[odd]).name} and "
-                f"{Path(names[odd + 1]).name}",
+                f"{folder}: {gaps[odd]:.2f} mm between {first} and {second}",
                 f"evenly spaced slices, {spacing:.2f} mm apart as most here are",
-                f"Slices are missing or doubled. {_RESCAN}",
+                f"Slices are missing or doubled. {_EXPORT_AGAIN}",
             )
         )
     travel = positions[-1] - positions[0]

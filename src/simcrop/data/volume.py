@@ -190,7 +190,7 @@ def _read_file(path: Path) -> sitk.Image:
                 "Store one time point or channel per file, in HU.",
             )
         )
-    if reader.GetImageIO() == "NiftiImageIO":
+    if reader.HasMetaDataKey("qform_code"):  # NIfTI
         check_nifti(reader, path)
     return reader.Execute()
 

@@ -18,13 +18,16 @@ log = logging.getLogger(__name__)
 AIR_HU = -1024  # what lies outside a volume; no calibrated CT value is lower
 _MIN_VOXELS = 8  # fewer along an axis is a localiser or a single slice, not a volume
 _SPACING_LIMITS_MM = (0.05, 20.0)
+_NIFTI_HEADER_BYTES = 348  # the first number of the file, and so the test of its byte order
+_FLOAT_BYTES = {sitk.sitkFloat32: 4, sitk.sitkFloat64: 8}
+_NOT_FINITE = "NaN or infinite values", "Convert the volume again from its source."
 
 
 def check_nifti(reader: sitk.ImageFileReader, path: Path) -> None:
-    """Refuse a NIfTI without geometry or without all its voxels; SimpleITK accepts both.
+    """Refuse a NIfTI without geometry, cut short, or with NaN; SimpleITK accepts all three.
 
     Raises:
-        DataError: if the header has no affine or the file ends too early.
+        DataError: if the header has no affine, the file ends too early, or a value is not finite.
     """
     if reader.GetMetaData("qform_code") == "0" and reader.GetMetaData("sform_code") == "0":
         raise DataError(
@@ -45,6 +48,26 @@ def check_nifti(reader: sitk.ImageFileReader, path: Path) -> None:
                 "Copy it again.",
             )
         )
+    if reader.GetPixelIDValue() in _FLOAT_BYTES and not _is_finite(path, offset, reader):
+        found, remedy = _NOT_FINITE
+        raise DataError(complain(f"{path}: {found}", "finite numbers", remedy))
+
+
+def _is_finite(path: Path, offset: int, reader: sitk.ImageFileReader) -> bool:
+    """Return whether no value of a NIfTI of floats is NaN or infinite.
+
+    NIfTI's own library turns such values into 0, the HU of water, before SimpleITK sees them; so
+    files of floats, which are few, are read once more.
+    """
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        order = "<" if int.from_bytes(file.read(4), "little") == _NIFTI_HEADER_BYTES else ">"
+        file.read(offset - 4)
+        dtype = np.dtype(f"{order}f{_FLOAT_BYTES[reader.GetPixelIDValue()]}")
+        while block := file.read(1 << 23):
+            values = np.frombuffer(block[: len(block) // dtype.itemsize * dtype.itemsize], dtype)
+            if not np.isfinite(values).all():
+                return False
+    return True
 
 
 def _num_bytes(path: Path, expected: int) -> int:
@@ -120,7 +143,7 @@ def _intensity_fault(low: float, high: float) -> tuple[str, str] | None:
     """Return what is wrong with a range of values and what to do, or None if it can be HU."""
     span = f"values from {low:g} to {high:g}"
     if not np.isfinite([low, high]).all():
-        return "NaN or infinite values", "Convert the volume again from its source."
+        return _NOT_FINITE
     if low == high:
         return f"every voxel is {low:g}", "The volume is empty; remove its row."
     if low >= 0 and high <= 255:

@@ -1,0 +1,94 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from simcrop.data.archive import SPLITS
+from simcrop.data.contract import Contract
+from simcrop.data.prepare import prepare
+from simcrop.data.preprocessing import prepare_volume
+from simcrop.data.store import Store
+from simcrop.errors import DataError
+from simcrop.report.sections import make_report
+
+CONTRACT = Contract(spacing_mm=(4.0, 4.0, 4.0), crop_shape=(16, 16, 16), patch_shape=(4, 4, 4))
+
+
+@pytest.fixture
+def store(archive_dir, tmp_path) -> Store:
+    prepare(archive_dir, tmp_path / "store", CONTRACT)
+    return Store(tmp_path / "store")
+
+
+def test_reading_gives_what_preparing_the_source_gives(store, archive_dir):
+    volume = prepare_volume(archive_dir / "v1.nii.gz", CONTRACT)
+    hu, affine = store.read_hu("v1")
+    assert hu.dtype == np.int16
+    np.testing.assert_array_equal(hu, volume.hu)
+    np.testing.assert_allclose(affine, volume.affine, atol=1e-5)
+
+
+def test_the_array_owns_its_memory_and_x_runs_fastest(store):
+    hu, _ = store.read_hu("v1")
+    assert hu.base.flags.owndata
+    assert hu.flags.f_contiguous
+
+
+def test_tables_answer_by_volume_study_and_split(store):
+    assert store.contract == CONTRACT
+    assert store.volume_ids() == ["v1", "v1_again", "v2", "v3"]
+    assert store.study_of("v1_again") == "s1"
+    assert store.volumes.at["v1", "nx"] == 18
+    assert store.labels.at["s1", "Nodule"] == 1
+    by_split = [store.volume_ids(split) for split in SPLITS]
+    assert sorted(itertools.chain(*by_split)) == store.volume_ids()
+    patients = [store.patients_of(split) for split in SPLITS]
+    assert sorted(itertools.chain(*patients)) == ["patient_00001", "patient_00002"]
+
+
+def test_reports_come_back_as_they_were(store):
+    assert store.report("s1") == make_report("A ball is seen. No effusion.", "Ball.")
+    assert store.report("s2").impression == ""
+    assert store.report("s3").full == "Ball unchanged."
+
+
+def test_given_sentences_survive_the_store(archive_dir, tmp_path):
+    text = "study_id,patient_id,findings,impression,sentences\n"
+    text += 's1,a,"A ball, 3 cm. Clear.",,"A ball, 3 cm.|Clear."\n'
+    (archive_dir / "reports.csv").write_text(text)
+    prepare(archive_dir, tmp_path / "store", CONTRACT)
+    assert Store(tmp_path / "store").report("s1").sentences == ("A ball, 3 cm.", "Clear.")
+
+
+def test_a_store_without_optional_tables_says_so(archive_dir, tmp_path):
+    for name in ("labels", "masks", "anatomy", "anatomy_names"):
+        (archive_dir / f"{name}.csv").unlink()
+    prepare(archive_dir, tmp_path / "store", CONTRACT)
+    store = Store(tmp_path / "store")
+    assert store.labels is store.masks is store.anatomy is None
+    assert store.anatomy_names == {}
+    with pytest.raises(DataError, match=r"no anatomy\.csv"):
+        store.read_anatomy("v1")
+
+
+def test_what_is_no_finished_store_is_refused(store, tmp_path):
+    with pytest.raises(DataError, match=r"no readable contract\.json"):
+        Store(tmp_path / "nowhere")
+    (store.folder / "manifest.csv").unlink()
+    with pytest.raises(DataError, match=r"manifest\.csv: missing"):
+        Store(store.folder)
+
+
+def test_an_edited_contract_is_refused(store):
+    path = store.folder / "contract.json"
+    values = json.loads(path.read_text()) | {"spacing_mm": [1.0, 1.0, 1.0]}
+    path.write_text(json.dumps(values))
+    with pytest.raises(DataError, match="Somebody edited it"):
+        Store(store.folder)
+
+
+def test_a_damaged_volume_is_named(store):
+    (store.folder / "volumes" / "v2.nii.gz").write_bytes(b"")
+    with pytest.raises(DataError, match=r"v2\.nii\.gz: missing or damaged.*prepare"):
+        store.read_hu("v2")
