@@ -5,7 +5,6 @@ report for the masked-word objective. It never trains, never drops out and gives
 """
 
 import hashlib
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -42,7 +41,7 @@ class TextEncoder(nn.Module):
         """Number of word ids."""
         return self.bert.config.vocab_size
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "TextEncoder":
         """Stay in evaluation mode: `mode` is ignored, so that dropout never becomes active."""
         return super().train(False)
 
