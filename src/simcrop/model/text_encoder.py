@@ -5,6 +5,7 @@ report for the masked-word objective. It never trains, never drops out and gives
 """
 
 import hashlib
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -61,7 +62,7 @@ class TextEncoder(nn.Module):
         return digest.hexdigest()[:16]
 
 
-def _load_bert(encoder: str) -> nn.Module:
+def _load_bert(encoder: str) -> Any:  # a PreTrainedModel; transformers is imported late
     from transformers import AutoModel, BertConfig, BertModel
     from transformers.utils import logging
 
