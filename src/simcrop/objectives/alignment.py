@@ -48,8 +48,11 @@ def select_top_k(
     similarity = similarity.detach()
     if is_candidate is not None:
         similarity = similarity.masked_fill(~is_candidate.unsqueeze(-2), -torch.inf)
-    best = similarity.sort(dim=-1, descending=True, stable=True).indices[..., :top_k]
-    selected = torch.zeros_like(similarity, dtype=torch.bool).scatter(-1, best, True)
+    k = min(top_k, similarity.shape[-1])
+    kth_best = similarity.topk(k, dim=-1).values[..., -1:]
+    is_above, is_tied = similarity > kth_best, similarity == kth_best
+    num_left = k - is_above.sum(dim=-1, keepdim=True)
+    selected = is_above | (is_tied & (is_tied.cumsum(dim=-1) <= num_left))
     return selected if is_candidate is None else selected & is_candidate.unsqueeze(-2)
 
 
