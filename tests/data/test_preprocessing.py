@@ -46,7 +46,7 @@ def test_a_landmark_keeps_its_place_through_the_whole_pipeline(tmp_path, orienta
     shape=st.tuples(*[st.integers(26, 40)] * 3),
     spacing=st.tuples(*[st.floats(1.9, 3.4)] * 3),
     new=st.tuples(*[st.floats(1.5, 5.0)] * 3),
-    degrees=st.floats(-30, 30),
+    degrees=st.integers(-300, 300).map(lambda tenths: tenths / 10),
 )
 def test_a_landmark_keeps_its_place_at_any_spacing_and_angle(shape, spacing, new, degrees):
     contract = Contract(spacing_mm=new)
@@ -80,6 +80,14 @@ def test_a_volume_already_on_the_grid_keeps_its_voxels(ct_image, orientation):
     resampled = resample(sitk.DICOMOrient(ct_image, orientation), contract)
     np.testing.assert_array_equal(array_of(resampled), array_of(ct_image))
     np.testing.assert_allclose(affine_of(resampled), affine_of(ct_image), atol=1e-9)
+
+
+@pytest.mark.parametrize(("degrees", "is_resampled"), [(1e-5, False), (0.004, False), (0.05, True)])
+def test_a_hair_of_tilt_is_noise_and_more_is_not(degrees, is_resampled):
+    image = paint(oblique(degrees, (30, 30, 30), (2.0, 2.0, 2.0)), blob)
+    resampled = resample(image, Contract(spacing_mm=(2.0, 2.0, 2.0)))
+    np.testing.assert_array_equal(affine_of(resampled)[:3, :3], np.diag([2.0, 2.0, 2.0]))
+    assert is_resampled != np.array_equal(array_of(resampled), array_of(image))
 
 
 def test_an_oblique_volume_is_covered_to_its_corners():

@@ -59,7 +59,9 @@ def resample(image: sitk.Image, contract: Contract) -> sitk.Image:
     lowest, extent = _extent_ras(image)
     spacing = np.array(contract.spacing_mm)
     if _is_on_grid(image, spacing):
-        return to_ras(image)
+        upright = to_ras(image)
+        upright.SetDirection(_RAS_DIRECTION)  # exactly, whatever the header's last digit said
+        return upright
     shape = np.maximum(np.floor(extent / spacing + 1e-6), 1).astype(int)
     origin = (lowest + spacing / 2) * (-1, -1, 1)
     # ITK truncates towards zero when it writes integers, hence float first and an honest rounding.
@@ -176,6 +178,7 @@ def _extent_ras(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
 
 def _is_on_grid(image: sitk.Image, spacing: np.ndarray) -> bool:
     """Return whether the axes are the patient's (in any order) and the spacing is as asked."""
-    direction = np.abs(np.array(image.GetDirection()).reshape(3, 3))
-    is_aligned = np.allclose(direction.max(axis=0), 1, rtol=0, atol=1e-6)
-    return is_aligned and np.allclose(direction @ image.GetSpacing(), spacing, rtol=0, atol=1e-6)
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    axes = np.round(direction)  # off by less than 1e-4: 0.04 mm from end to end of a chest
+    is_aligned = np.allclose(direction, axes, rtol=0, atol=1e-4)
+    return is_aligned and np.allclose(np.abs(axes) @ image.GetSpacing(), spacing, rtol=0, atol=1e-6)
