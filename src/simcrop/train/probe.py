@@ -6,18 +6,27 @@ chosen on validation patients, and the figures come from test patients, who see 
 Paper: downstream classification by linear probing (method.md, section 11).
 """
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from simcrop.data.atomic import atomic_path
 from simcrop.data.splits import take_fraction
 from simcrop.data.store import Store
 from simcrop.errors import DataError, complain
 from simcrop.evaluate.classification import fit_linear_probe
-from simcrop.evaluate.intervals import LabelIntervals, auroc_intervals
-from simcrop.train.features import Features
+from simcrop.evaluate.figures import roc_curves
+from simcrop.evaluate.intervals import LabelIntervals, auroc_differences, auroc_intervals
+from simcrop.evaluate.tables import auroc_table
+from simcrop.train.checkpoint import versions
+from simcrop.train.features import Features, Progress, embed_store
+from simcrop.train.pretrained import Pretrained
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,3 +110,71 @@ def probe(features: Features, store: Store, *, fraction: float = 1.0, seed: int 
 def _labels(table: pd.DataFrame, index: pd.DataFrame) -> Int[np.ndarray, "volumes labels"]:
     """Return the labels of every volume's study; 0 for studies without, which are not used."""
     return table.reindex(index["study_id"], fill_value=0).to_numpy(dtype=np.int64)
+
+
+def probe_encoders(
+    encoders: Mapping[str, Pretrained],
+    store: Store,
+    *,
+    feature: str = "post_norm_gap",
+    fraction: float = 1.0,
+    seed: int = 0,
+    on_progress: Progress = lambda done, total, what: None,
+) -> dict[str, ProbeResult]:
+    """Probe several encoders on the same patients; raises as `embed_store` and `probe` do."""
+    return {
+        name: probe(
+            embed_store(encoder, store, feature=feature, on_progress=on_progress),
+            store,
+            fraction=fraction,
+            seed=seed,
+        )
+        for name, encoder in encoders.items()
+    }
+
+
+def write_probe(
+    results: Mapping[str, ProbeResult],
+    store: Store,
+    folder: Path,
+    *,
+    fraction: float,
+    seed: int,
+    feature: str,
+) -> None:
+    """Write results.json, a markdown table and ROC curves of the first encoder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    first = next(iter(results.values()))
+    description = {
+        "encoders": {name: describe_probe(result) for name, result in results.items()},
+        "fraction": fraction,
+        "seed": seed,
+        "feature": feature,
+        "test_set_hash": hash_of(store.volume_ids("test")),
+        "num_test": len(first.labels),
+        "contract_hash": store.contract.hash,
+        "versions": versions(),
+    }
+    if len(results) > 1:
+        other = list(results.values())[1]
+        difference = auroc_differences(first.scores, other.scores, first.labels, first.patient_ids)
+        description["difference"] = difference.to_dict(first.label_names)
+    with atomic_path(folder / "results.json") as path:
+        path.write_text(json.dumps(description, indent=2), encoding="utf-8")
+    table = auroc_table(first.label_names, {name: r.auroc for name, r in results.items()})
+    (folder / "table.md").write_text(table.markdown(), encoding="utf-8")
+    roc_curves(first.scores, first.labels, first.label_names).savefig(folder / "roc.png", dpi=144)
+
+
+def describe_probe(result: ProbeResult) -> dict[str, object]:
+    """Return plain values for JSON."""
+    return {
+        "auroc": result.auroc.to_dict(result.label_names),
+        "num_train": result.num_train,
+        "c": result.c,
+    }
+
+
+def hash_of(names: Sequence[str]) -> str:
+    """Return a short hash of a set of studies or volumes, so that a figure names its set."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]

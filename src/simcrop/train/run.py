@@ -72,6 +72,7 @@ def pretrain(
         trainer.fit(
             module, data, ckpt_path=run.resume if resume else None, weights_only=resume or None
         )
+    run.draw_curves()
     return module
 
 

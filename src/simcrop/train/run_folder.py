@@ -15,10 +15,13 @@ from typing import Any
 import pandas as pd
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from matplotlib.figure import Figure
 
 from simcrop.config import Config, write_config
+from simcrop.data.atomic import atomic_path
 from simcrop.data.store import Store
 from simcrop.errors import ConfigError, complain
+from simcrop.evaluate.figures import loss_curves
 from simcrop.train.checkpoint import versions
 
 
@@ -60,6 +63,17 @@ class RunFolder:
             "num_volumes": len(store.volumes),
         }
         self.description.write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+    def draw_curves(self) -> Figure:
+        """Draw every logged loss against the step and keep the picture in the folder."""
+        table = pd.read_csv(self.metrics)
+        wide = table.pivot_table(index="step", columns="name", values="value")
+        figure = loss_curves(
+            wide.index.to_numpy(), {str(name): wide[name].to_numpy() for name in wide.columns}
+        )
+        with atomic_path(self.curves) as path:
+            figure.savefig(path, dpi=144)
+        return figure
 
     def store(self) -> Path:
         """Return the store that the run was started with."""

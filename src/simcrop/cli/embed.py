@@ -1,0 +1,46 @@
+"""`simcrop embed`: one vector per volume."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simcrop.cli.options import Checkpoint, Device, Feature, Output
+from simcrop.cli.progress import progress
+
+
+def embed(
+    checkpoint: Checkpoint,
+    output: Output,
+    store: Annotated[
+        Path | None, typer.Option("--store", "-s", help="Embed all volumes of a store ...")
+    ] = None,
+    volume: Annotated[
+        list[Path] | None,
+        typer.Option("--volume", "-v", help="... or these files and DICOM folders; repeatable."),
+    ] = None,
+    feature: Feature = "post_norm_gap",
+    patches: Annotated[
+        bool, typer.Option("--patches", help="Write one vector per patch as well.")
+    ] = False,
+    device: Device = "cpu",
+) -> None:
+    """Embed volumes with a frozen encoder; those that cannot be read are listed in failed.csv."""
+    from simcrop.data.store import Store
+    from simcrop.train.features import embed_files, embed_store, save_features
+    from simcrop.train.pretrained import load
+
+    if (store is None) == (not volume):
+        raise typer.BadParameter("give either --store or --volume")
+    pretrained = load(checkpoint, device=device)
+    with progress() as update:
+        options = {"feature": feature, "with_patches": patches, "on_progress": update}
+        if store is not None:
+            features = embed_store(pretrained, Store(store), **options)
+        else:
+            features = embed_files(pretrained, volume, **options)
+    save_features(features, output, pretrained, feature)
+    print(output)
+    typer.echo(f"{len(features.index)} embedded, {len(features.failed)} failed", err=True)
+    if len(features.failed):
+        raise typer.Exit(1)

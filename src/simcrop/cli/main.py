@@ -1,0 +1,59 @@
+"""The `simcrop` command: a table of commands, and one place where errors become exit codes.
+
+0 done, 1 failed on data or run, 2 wrong usage. Result paths go to stdout, everything else to
+stderr. Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from simcrop._version import __version__
+from simcrop.cli.demo import demo
+from simcrop.cli.embed import embed
+from simcrop.cli.ground import ground
+from simcrop.cli.phantom import phantom
+from simcrop.cli.prepare import prepare
+from simcrop.cli.pretrain import pretrain
+from simcrop.cli.probe import probe
+from simcrop.cli.recipe import recipe
+from simcrop.errors import SimCroPError
+
+app = typer.Typer(
+    help="Similarity-driven cross-granularity pre-training of chest CT and radiology reports.",
+    epilog="Cite: SimCroP, arXiv 2509.08311, MICCAI 2025.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in (phantom, prepare, pretrain, embed, probe, ground, recipe, demo):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one clear line, not in a traceback."""
+    try:
+        app()
+    except SimCroPError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; finished work is kept", file=sys.stderr)
+        sys.exit(130)
