@@ -110,6 +110,18 @@ def test_one_bad_volume_does_not_stop_the_others(archive_dir, tmp_path):
     assert splits.patient_id.tolist() == ["patient_00001", "patient_00002"]  # Carl has no volume
 
 
+def test_masks_and_label_maps_of_nothing_are_recorded(archive_dir, tmp_path):
+    masks = [*MASKS, ("S1", "A ball is seen.", "ball.nii.gz", 7, "Nodule")]
+    write_table(archive_dir / "masks.csv", "study_id sentence path value label", masks)
+    write_table(archive_dir / "anatomy.csv", "volume_id path", [("v9", "organs.nii.gz")])
+    assert prepare(archive_dir, tmp_path / "store", CONTRACT) == PrepareSummary(4, 0, 0, 2)
+    refused = table(tmp_path / "store", "refused")
+    assert refused[["volume_id", "study_id", "stage"]].to_numpy().tolist() == [
+        ["", "S1", "mask"],
+        ["v9", "", "anatomy"],
+    ]
+
+
 def test_a_second_run_does_nothing_and_a_lost_file_is_made_again(archive_dir, tmp_path):
     store = tmp_path / "store"
     prepare(archive_dir, store, CONTRACT)
@@ -136,7 +148,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(archive_dir, tmp_path):
         prepare(archive_dir, tmp_path / "store", CONTRACT, on_progress=stop)
     with pytest.raises(DataError, match="to its end"):
         Store(tmp_path / "store")
-    (tmp_path / "store" / "records" / "v1.json").write_text('{"half')
+    records = tmp_path / "store" / "records"
+    (records / "v1.json").write_text((records / "v1.json").read_text()[:99])
     (tmp_path / "store" / "volumes" / ".tmp-v2.nii.gz").write_bytes(b"half")
     assert prepare(archive_dir, tmp_path / "store", CONTRACT) == PrepareSummary(3, 1, 0, 0)
     assert content(tmp_path / "store") == content(tmp_path / "whole")

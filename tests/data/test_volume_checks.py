@@ -110,6 +110,12 @@ def test_colour_is_refused(tmp_path, ct_image):
         read_image(tmp_path / "x.mha")
 
 
+def test_complex_values_are_refused(tmp_path, ct_image):
+    sitk.WriteImage(sitk.Cast(ct_image, sitk.sitkComplexFloat32), str(tmp_path / "x.nii.gz"))
+    with pytest.raises(DataError, match="complex"):
+        read_image(tmp_path / "x.nii.gz")
+
+
 def test_a_nifti_without_affine_is_refused(tmp_path, ct_image):
     array = sitk.GetArrayFromImage(ct_image).T
     nibabel.save(nibabel.Nifti1Image(array, None), tmp_path / "x.nii.gz")

@@ -104,11 +104,11 @@ def finished(job: Job, contract: Contract, store: Path) -> Record | None:
     """Return the record of a job that an earlier run finished, or None if it must run."""
     try:
         saved = json.loads(_record_path(job, store).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = Record(**saved["record"])
+    except (OSError, ValueError, KeyError, TypeError):  # absent, cut short, of another version
         return None
-    if saved["fingerprint"] != job.fingerprint(contract):
+    if record.manifest is None or saved["fingerprint"] != job.fingerprint(contract):
         return None
-    record = Record(**saved["record"])
     rows = [record.manifest, record.anatomy, *record.masks]
     return record if all((store / row["path"]).exists() for row in rows if row) else None
 

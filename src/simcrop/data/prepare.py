@@ -94,7 +94,7 @@ def prepare(
             on_progress(len(records), len(jobs))
     in_order = [records[job.volume_id] for job in jobs]
     num_refused = len(refused) + sum(record.manifest is None for record in in_order)
-    refused += [row for record in in_order for row in record.refused]
+    refused += [row for record in in_order for row in record.refused] + _orphans(archive)
     splits = _splits(archive.reports, val_fraction, test_fraction, split_seed)
     names = _names_of_patients(archive.reports, keep_patient_ids)
     write_tables(store, archive, reports, in_order, refused, names, splits)
@@ -183,6 +183,23 @@ def _row_fault(
         missing = complain("no report of this study", "a row in reports.csv", "Add it.")
         return "report", faults.get(job.study_id, missing)
     return None
+
+
+def _orphans(archive: Archive) -> list[Row]:
+    """Return a row of `refused.csv` for every mask and label map that belongs to no volume."""
+    found = []
+    for stage, table, key in (
+        ("mask", archive.masks, "study_id"),
+        ("anatomy", archive.anatomy, "volume_id"),
+    ):
+        known = set(archive.volumes[key])
+        reason = complain(f"no volume has this {key}", f"a {key} of volumes.csv", "Correct it.")
+        found += [
+            {"volume_id": "", "study_id": "", key: row[key], "path": row["path"], "stage": stage,
+             "reason": reason}
+            for row in _rows(table) if row[key] not in known
+        ]  # fmt: skip
+    return found
 
 
 def _rows(table: pd.DataFrame | None) -> list[Row]:

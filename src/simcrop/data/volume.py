@@ -72,7 +72,8 @@ def read_ct(path: Path | str) -> sitk.Image:
 def read_image(path: Path | str) -> sitk.Image:
     """Read a 3-D scalar volume (CT or mask) as stored; a folder is a DICOM series.
 
-    Geometry is rounded (see `_clean_geometry`) and all header text is dropped.
+    Geometry is rounded (see `_round_geometry`). Header text may still hang on the image, but goes
+    no further: a `Volume` and what `write_volume` writes hold voxels and geometry only.
 
     Raises:
         DataError: if the file is missing, damaged, or not a 3-D scalar volume with geometry.
@@ -96,7 +97,7 @@ def read_image(path: Path | str) -> sitk.Image:
             )
         ) from error
     check_shape(image, path)
-    return _clean_geometry(image)
+    return _round_geometry(image)
 
 
 def to_ras(image: sitk.Image) -> sitk.Image:
@@ -179,14 +180,13 @@ def _read_file(path: Path) -> sitk.Image:
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     check_modality(reader, path)
-    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
-        found = (
-            f"{reader.GetDimension()} axes and {reader.GetNumberOfComponents()} values per voxel"
-        )
+    axes, values = reader.GetDimension(), reader.GetNumberOfComponents()
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if axes != 3 or values != 1 or "complex" in kind:
         raise DataError(
             complain(
-                f"{path}: {found}",
-                "3 axes and 1 value per voxel",
+                f"{path}: {axes} axes and {values} values per voxel ({kind})",
+                "3 axes and 1 real value per voxel",
                 "Store one time point or channel per file, in HU.",
             )
         )
@@ -195,8 +195,8 @@ def _read_file(path: Path) -> sitk.Image:
     return reader.Execute()
 
 
-def _clean_geometry(image: sitk.Image) -> sitk.Image:
-    """Round spacing to 1e-4 mm, origin to 1e-3 mm, direction to 1e-6; drop header text.
+def _round_geometry(image: sitk.Image) -> sitk.Image:
+    """Round spacing to 1e-4 mm, origin to 1e-3 mm, direction to 1e-6.
 
     Formats keep numbers as float32, decimal strings or averages of slice positions, so that one
     volume exported twice differs in the sixth digit: 3.987342 and 3.987337 mm in a real pair.
@@ -205,6 +205,4 @@ def _clean_geometry(image: sitk.Image) -> sitk.Image:
     image.SetSpacing(np.round(image.GetSpacing(), 4).tolist())
     image.SetOrigin(np.round(image.GetOrigin(), 3).tolist())
     image.SetDirection(np.round(image.GetDirection(), 6).tolist())
-    for key in image.GetMetaDataKeys():
-        image.EraseMetaData(key)
     return image
