@@ -191,6 +191,12 @@ def test_splits_are_of_the_archive_or_drawn_by_patient(archive_dir, tmp_path):
     assert store.volume_ids("train") == store.patients_of("train") == []
 
 
+def test_impossible_fractions_stop_before_any_work(archive_dir, tmp_path):
+    with pytest.raises(ValueError, match="less than 1"):
+        prepare(archive_dir, tmp_path / "store", CONTRACT, val_fraction=0.6, test_fraction=0.6)
+    assert not (tmp_path / "store").exists()
+
+
 def test_several_processes_write_the_same_bytes_as_one(archive_dir, tmp_path):
     prepare(archive_dir, tmp_path / "one", CONTRACT)
     assert prepare(archive_dir, tmp_path / "two", CONTRACT, workers=2).num_prepared == 4

@@ -79,8 +79,10 @@ def prepare(
     Raises:
         DataError: if a table of the archive is faulty, the store belongs to another contract, or
             a worker process dies.
+        ValueError: if the fractions leave no patient to train on.
     """
     archive, store = read_archive(archive_dir, root), Path(store_dir)
+    splits = _splits(archive.reports, val_fraction, test_fraction, split_seed)
     _open_store(store, contract, overwrite)
     reports, faults = _read_reports(archive.reports)
     jobs, refused = _plan(archive, reports, faults)
@@ -95,7 +97,6 @@ def prepare(
     in_order = [records[job.volume_id] for job in jobs]
     num_refused = len(refused) + sum(record.manifest is None for record in in_order)
     refused += [row for record in in_order for row in record.refused] + _orphans(archive)
-    splits = _splits(archive.reports, val_fraction, test_fraction, split_seed)
     names = _names_of_patients(archive.reports, keep_patient_ids)
     write_tables(store, archive, reports, in_order, refused, names, splits)
     return PrepareSummary(
