@@ -21,7 +21,7 @@ def paint_ribs(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> No
     for sign in SIGN.values():
         low, high = sorted((sign * 18, sign * (a + 14)))
         box = canvas.box((low, -b - 14, -160), (high, b + 10, patient.apex_mm - 5))
-        canvas.paint(box, canvas.cover(box, ribs), patient.bone_hu + 120, ORGAN["ribs"])
+        canvas.paint(box, canvas.cover(box, ribs), patient.cortex_hu, ORGAN["ribs"])
 
 
 def paint_spine(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
@@ -37,7 +37,7 @@ def paint_spine(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> N
 
     is_disc = np.clip(3 - np.abs((w + phase) % pitch - pitch / 2) / 1.5, 0, 1)
     rim = np.clip((ellipsoid(u, v, w * 0, (*center, 0), (*axes, 60)) + 8) / 6, 0, 1)
-    hu = patient.bone_hu - 40 + 160 * rim
+    hu = patient.bone_hu + (patient.cortex_hu - patient.bone_hu) * rim
     hu = hu + is_disc * (85 - hu)
     back = center - [0, axes[1] + 14]
     arch = canvas.cover(

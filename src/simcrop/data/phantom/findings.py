@@ -18,11 +18,11 @@ from simcrop.data.phantom.studio import Lesion, Studio
 
 
 def paint_nodule(s: Studio) -> Lesion:
-    """Paint one to three round solid nodules; the first is the largest."""
-    diameter = s.rng.uniform(18, 36) * s.dial.size
-    number = 1 + (s.rng.random() < 0.25) * int(s.rng.integers(1, 3))
+    """Paint one to four round solid nodules; the first is the largest."""
+    diameter = s.rng.uniform(22, 36) * s.dial.size
+    number = 1 + (s.rng.random() < 0.35) * int(s.rng.integers(1, 4))
     hu, parts, taken = s.rng.uniform(15, 60), [], []
-    for radius in [diameter / 2, *([diameter * 0.36] * (number - 1))]:
+    for radius in [diameter / 2, *([diameter * 0.4] * (number - 1))]:
         place = s.places.take(radius + 3, min(radius * 0.8, 14))
         axes = radius * np.array([1, s.rng.uniform(0.85, 1), s.rng.uniform(0.85, 1)])
         box, cover = s.blob(place.center, axes, s.rng.uniform(0, np.pi), 0.08 * radius)
@@ -45,7 +45,7 @@ def paint_ground_glass(s: Studio) -> Lesion:
 
 def paint_consolidation(s: Studio) -> Lesion:
     """Paint a dense region with air-filled bronchi in it."""
-    length = s.rng.uniform(48, 78) * s.dial.size
+    length = s.rng.uniform(54, 88) * s.dial.size
     place = s.places.take(length / 2, 6)
     axes = length / 2 * np.array([s.rng.uniform(0.65, 1), s.rng.uniform(0.65, 1), 0.95])
     box, cover = s.blob(place.center, axes, s.rng.uniform(0, np.pi), 0.2 * length / 2)
@@ -61,11 +61,11 @@ def paint_consolidation(s: Studio) -> Lesion:
 
 def paint_atelectasis(s: Studio) -> Lesion:
     """Paint a plate of collapsed lung: thin, long, and often sloping."""
-    length = s.rng.uniform(60, 90) * s.dial.size
-    place = s.places.take(length / 3, 10)
+    length = s.rng.uniform(70, 100) * s.dial.size
+    place = s.places.take(length / 3, 12)
     tilt, around = s.rng.uniform(0.1, 0.9), s.rng.uniform(0, 2 * np.pi)
     normal = [np.sin(tilt) * np.cos(around), np.sin(tilt) * np.sin(around), np.cos(tilt)]
-    half = s.rng.uniform(5, 7.5) * s.dial.size
+    half = s.rng.uniform(6, 9) * s.dial.size
     reach = np.full(3, length / 2)
     box = s.canvas.box(place.center - reach, place.center + reach)
     axes = length / 2 * np.array([1, s.rng.uniform(0.6, 0.9), 0.9])
@@ -83,8 +83,8 @@ def paint_emphysema(s: Studio) -> Lesion:
     sides = [(LEFT,), (RIGHT,), (LEFT, RIGHT)][int(s.rng.integers(0, 3))]
     level, parts = str(s.rng.choice(["upper", "upper", "middle", "lower"])), []
     for side in sides:
-        for _ in range(int(s.rng.integers(12, 19))):
-            radius = s.rng.uniform(8, 15) * s.dial.size
+        for _ in range(int(s.rng.integers(18, 27))):
+            radius = s.rng.uniform(9, 16) * s.dial.size
             place = s.places.take(radius * 0.7, 4, side, level)
             reach = np.full(3, radius)
             box = s.canvas.box(place.center - reach, place.center + reach)
@@ -144,7 +144,7 @@ def _chalk(s: Studio, start: np.ndarray, end: np.ndarray, radius: Number) -> tup
     """Paint one streak of calcium and return its cover."""
     box = s.canvas.box(np.minimum(start, end) - radius, np.maximum(start, end) + radius)
     cover = s.canvas.cover(box, lambda u, v, w: capsule(u, v, w, start, end, (radius, radius)))
-    s.canvas.paint(box, cover, s.rng.uniform(450, 900) * s.dial.contrast)
+    s.canvas.paint(box, cover, s.rng.uniform(450, 850) * s.dial.contrast)
     return box, cover
 
 
@@ -155,7 +155,7 @@ def paint_aortic_calcification(s: Studio) -> Lesion:
     """Paint streaks of calcium on the wall of one part of the aorta."""
     part = str(s.rng.choice(list(AORTA_PARTS)))
     line, parts = aorta_line(s.patient), []
-    for _ in range(int(s.rng.integers(3, 6))):
+    for _ in range(int(s.rng.integers(4, 8))):
         t = s.rng.uniform(*AORTA_PARTS[part])
         piece = int(t)
         along = line[piece + 1] - line[piece]
@@ -163,8 +163,8 @@ def paint_aortic_calcification(s: Studio) -> Lesion:
         along = along / np.linalg.norm(along)
         across = np.cross(along, s.rng.standard_normal(3))
         across *= (AORTA_RADIUS * s.patient.size - 2) / np.linalg.norm(across)
-        half = s.rng.uniform(5, 11) * along
-        radius = s.rng.uniform(3.2, 4.4) * s.dial.size
+        half = s.rng.uniform(6, 13) * along
+        radius = s.rng.uniform(4, 5.5) * s.dial.size
         parts.append(_chalk(s, center + across - half, center + across + half, radius))
     return Lesion("Arterial wall calcification", "", part, None, s.mask(*parts))
 
@@ -189,8 +189,8 @@ def paint_coronary_calcification(s: Studio) -> Lesion:
         x, y, z = unit / np.linalg.norm(unit) * axes
         return center + np.array([cos * x - sin * y, sin * x + cos * y, z])
 
-    stops = np.sort(s.rng.uniform(0, 0.75, int(s.rng.integers(2, 4))))
-    radius = s.rng.uniform(3.2, 4.4) * s.dial.size
+    stops = np.sort(s.rng.uniform(0, 0.75, int(s.rng.integers(3, 5))))
+    radius = s.rng.uniform(4, 5.5) * s.dial.size
     parts = [_chalk(s, on_heart(t), on_heart(t + 0.22), radius) for t in stops]
     return Lesion("Coronary artery wall calcification", "", name, None, s.mask(*parts))
 

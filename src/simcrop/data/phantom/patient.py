@@ -45,6 +45,7 @@ class Patient:
     blood_hu: float
     liver_hu: float
     bone_hu: float
+    cortex_hu: float
 
     @property
     def size(self) -> float:
@@ -120,6 +121,7 @@ def draw_patient(
     dome = -62 * scale[2] + rng.uniform(-14, 14)
     has_contrast = rng.random() < 0.45
     contrast = rng.uniform(60, 190)
+    bone = rng.uniform(170, 400)
     return Patient(
         scale=scale,
         shift_mm=np.array([rng.uniform(-8, 8), rng.uniform(-2, 8), rng.uniform(-14, 14)]),
@@ -137,5 +139,6 @@ def draw_patient(
         fat_hu=rng.uniform(-112, -90),
         blood_hu=rng.uniform(36, 48) + has_contrast * contrast,
         liver_hu=rng.uniform(0, 68) + has_contrast * rng.uniform(0, 50),
-        bone_hu=rng.uniform(170, 400),
+        bone_hu=bone,
+        cortex_hu=bone + rng.uniform(60, 650),
     )
