@@ -149,6 +149,8 @@ def test_unmasked_alignment_is_what_embed_patches_gives_and_leaves_the_other_ter
     model.reach = 1
     unmasked = model(batch, masking)
     torch.testing.assert_close(unmasked.patch_embeddings, model.embed_patches(batch.patches))
+    tokens = model.vision_encoder(batch.patches, reach=1).patch_tokens
+    torch.testing.assert_close(unmasked.patch_embeddings, model.image_projection(tokens))
     torch.testing.assert_close(unmasked.predicted_patches, masked.predicted_patches)
     torch.testing.assert_close(unmasked.word_logits, masked.word_logits)
 
@@ -201,3 +203,18 @@ def test_targets_are_the_cut_patches_in_the_order_of_the_mask():
     for b in range(2):
         for row, index in enumerate(masking.masked[b]):
             assert torch.equal(target[b, row], batch.patches[b, index])
+
+
+def test_bfloat16_autocast_gives_finite_gradients_near_those_of_float32():
+    batch, masking, model = random_batch(), random_masking(), build().eval()
+    exact = model(batch, masking)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(batch, masking)
+    sum(x.float().square().sum() for x in rough if x is not None).backward()
+    for one, other in zip(rough, exact, strict=True):
+        torch.testing.assert_close(one.float(), other.float(), rtol=0, atol=0.1)
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_the_grid_is_the_vision_encoder_s():
+    assert build().grid is GRID

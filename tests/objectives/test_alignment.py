@@ -130,6 +130,18 @@ def test_ties_go_to_the_lower_index():
     assert select_top_k(torch.zeros(1, 2744), 32)[0, :32].all()
 
 
+@given(seeds, st.integers(1, 12))
+@settings(max_examples=50, deadline=None)
+def test_heavily_tied_similarities_are_selected_as_the_reference_does(seed, top_k):
+    draw = torch.Generator().manual_seed(seed)
+    similarity = torch.randint(-1, 2, (1, 3, 10), generator=draw).double()
+    is_candidate = torch.rand(1, 10, generator=draw) < 0.7
+    selected = select_top_k(similarity, top_k, is_candidate)
+    for j in range(3):
+        chosen = reference.select_top_k(similarity[0, j].tolist(), top_k, is_candidate[0].tolist())
+        assert selected[0, j].nonzero().flatten().tolist() == sorted(chosen)
+
+
 def test_with_fewer_candidates_than_k_all_of_them_are_selected():
     similarity = torch.rand(1, 2, 6)
     is_candidate = torch.tensor([[False, True, False, True, False, False]])
