@@ -35,6 +35,7 @@ from simcrop.view.demo_report import (
     DemoResults,
     EncoderResults,
     GroundedPicture,
+    WordResults,
     summary_table,
     write_demo_report,
 )
@@ -108,7 +109,7 @@ def run_demo(
     pictures = draw_pictures(encoders[RECOMMENDED], store, folder / "maps")
     clock.stop("evaluate and draw")
     results = DemoResults(
-        zero_shot_labels=tuple(name for name in store.labels.columns if name in PROMPTS),
+        zero_shot_labels=tuple(name for name in store.need_labels().columns if name in PROMPTS),
         patients=patients,
         num_test=len(store.volume_ids("test")),
         encoders=figures,
@@ -154,13 +155,12 @@ def _evaluate(
     features = embed_store(encoder, store, on_progress=named)
     probes = {fraction: probe(features, store, fraction=fraction) for fraction in FRACTIONS}
     if name == UNTRAINED:
-        return EncoderResults(probes, None, None)
+        return EncoderResults(probes, None)
     held_out = embed_store(encoder, store, splits=("test",), with_patches=True, on_progress=named)
     _, scores = zero_shot(encoder, store, held_out)
     grounded = ground_store(encoder, store, held_out)
-    return EncoderResults(
-        probes, scores, evaluate_grounding(grounded, top_k=encoder.config.alignment.top_k)
-    )
+    grounding = evaluate_grounding(grounded, top_k=encoder.config.alignment.top_k)
+    return EncoderResults(probes, WordResults(scores, grounding))
 
 
 def draw_pictures(encoder: Pretrained, store: Store, folder: Path) -> list[GroundedPicture]:
@@ -169,9 +169,10 @@ def draw_pictures(encoder: Pretrained, store: Store, folder: Path) -> list[Groun
     Each finding gives the first sentence in the order of the table, so nothing is picked for
     its looks.
     """
-    masks = store.masks[store.masks["volume_id"].isin(store.volume_ids("test"))]
+    masks = store.need_masks()
+    held_out = masks[masks["volume_id"].isin(store.volume_ids("test"))]
     pictures = []
-    for label, rows in masks.groupby("label", sort=True):
+    for label, rows in held_out.groupby("label", sort=True):
         row = rows.iloc[0]
         crop = read_crop(store, row["volume_id"], encoder)
         maps = encoder.similarity_map(crop, [row["sentence"]])
@@ -192,10 +193,7 @@ def _write_results(results: DemoResults, store: Store, seed: int, path: Path) ->
             "probe": {
                 str(fraction): describe_probe(result) for fraction, result in one.probes.items()
             },
-            "zero_shot": None
-            if one.zero_shot is None
-            else one.zero_shot.to_dict(results.zero_shot_labels),
-            "grounding": None if one.grounding is None else one.grounding.to_dict(),
+            **_describe_words(one.words, results.zero_shot_labels),
         }
         for name, one in results.encoders.items()
     }
@@ -211,6 +209,12 @@ def _write_results(results: DemoResults, store: Store, seed: int, path: Path) ->
     }
     with atomic_path(path) as unfinished:
         unfinished.write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+
+def _describe_words(words: WordResults | None, labels: tuple[str, ...]) -> dict[str, object]:
+    if words is None:
+        return {}
+    return {"zero_shot": words.zero_shot.to_dict(labels), "grounding": words.grounding.to_dict()}
 
 
 def _named(on_progress: Progress, name: str) -> Progress:

@@ -34,11 +34,14 @@ def embed(
         raise typer.BadParameter("give either --store or --volume")
     pretrained = load(checkpoint, device=device)
     with progress() as update:
-        options = {"feature": feature, "with_patches": patches, "on_progress": update}
         if store is not None:
-            features = embed_store(pretrained, Store(store), **options)
+            features = embed_store(
+                pretrained, Store(store), feature=feature, with_patches=patches, on_progress=update
+            )
         else:
-            features = embed_files(pretrained, volume, **options)
+            features = embed_files(
+                pretrained, volume or [], feature=feature, with_patches=patches, on_progress=update
+            )
     save_features(features, output, pretrained, feature)
     print(output)
     typer.echo(f"{len(features.index)} embedded, {len(features.failed)} failed", err=True)

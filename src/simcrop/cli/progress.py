@@ -53,6 +53,7 @@ def _bar() -> Generator[Callable[[int, int, str], None]]:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskID,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
@@ -66,7 +67,7 @@ def _bar() -> Generator[Callable[[int, int, str], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def update(done: int, total: int, what: str) -> None:
             name = what.partition(",")[0]

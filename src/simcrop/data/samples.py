@@ -122,8 +122,8 @@ class StudyDataset(Dataset[StudySample]):
     def __len__(self) -> int:
         return len(self.studies)
 
-    def __getitem__(self, item: tuple[int, int]) -> StudySample:
-        epoch, position = item
+    def __getitem__(self, index: tuple[int, int]) -> StudySample:
+        epoch, position = index
         study = self.studies[position]
         rng = generator_for(self.seed, epoch, position)
         crop, voxels = self._crop(study, rng)

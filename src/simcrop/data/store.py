@@ -63,6 +63,33 @@ class Store:
             else dict(zip(names["value"].astype(int), names["name"], strict=True))
         )
 
+    def need_labels(self) -> pd.DataFrame:
+        """Return the labels.
+
+        Raises:
+            DataError: if the archive gave none.
+        """
+        return self._need(self.labels, "labels.csv")
+
+    def need_masks(self) -> pd.DataFrame:
+        """Return the table of masks.
+
+        Raises:
+            DataError: if the archive gave none.
+        """
+        return self._need(self.masks, "masks.csv")
+
+    def _need(self, table: pd.DataFrame | None, name: str) -> pd.DataFrame:
+        if table is None:
+            raise DataError(
+                complain(
+                    f"{self.folder} has no {name}",
+                    f"{name} in the archive",
+                    "Add it, prepare again.",
+                )
+            )
+        return table
+
     def patients_of(self, split: str) -> list[str]:
         """Return the pseudonyms of the patients in `train`, `val` or `test`."""
         return self._split_of_patient.index[self._split_of_patient == split].tolist()

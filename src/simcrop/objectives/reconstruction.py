@@ -3,7 +3,6 @@
 Paper: multi-modal masked modelling, radiograph reconstruction loss.
 """
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 

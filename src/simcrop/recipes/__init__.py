@@ -10,6 +10,7 @@ docs/explanation/differences-from-the-paper.md.
 """
 
 from pathlib import Path
+from typing import Any
 
 from simcrop.config import (
     AlignmentConfig,
@@ -33,7 +34,7 @@ _PAPER = Config(
     text=TextConfig(encoder="microsoft/BiomedVLP-CXR-BERT-specialized"),
 )
 
-_RECOMMENDED = {
+_RECOMMENDED: dict[str, Any] = {
     "negatives": "per_image",
     "candidates": "body",
     "volume_pass": "unmasked",

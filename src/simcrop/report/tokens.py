@@ -34,6 +34,15 @@ class Tokenizer(Protocol):
 
     cls_token_id: int
     sep_token_id: int
+    mask_token_id: int
+    unk_token_id: int
+    all_special_ids: list[int]
+
+    def __len__(self) -> int: ...
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        """Return the word pieces of ids."""
+        ...
 
     def __call__(self, text: list[str], *, add_special_tokens: bool) -> Mapping:
         """Return the ids of each text under "input_ids"."""

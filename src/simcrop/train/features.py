@@ -41,6 +41,16 @@ class Features:
     patch_embeddings: Float[np.ndarray, "volumes patches shared"] | None
     failed: pd.DataFrame
 
+    def need_patches(self) -> Float[np.ndarray, "volumes patches shared"]:
+        """Return the patch embeddings as float32.
+
+        Raises:
+            ValueError: if the features were made without.
+        """
+        if self.patch_embeddings is None:
+            raise ValueError("these features have no patch embeddings; pass with_patches=True")
+        return self.patch_embeddings.astype(np.float32)
+
 
 def embed_store(
     pretrained: Pretrained,

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float
 from simcrop.data.body import body_patches
 from simcrop.data.preprocessing import Crop, center_crop
 from simcrop.data.store import Store
-from simcrop.errors import DataError, complain
 from simcrop.evaluate.grounding import GroundedSentence
 from simcrop.evaluate.intervals import LabelIntervals, auroc_intervals
 from simcrop.evaluate.zero_shot import PROMPTS, Prompts, zero_shot_scores
@@ -32,17 +31,14 @@ def ground_store(
     Raises:
         DataError: if the store has no masks.
     """
-    if store.masks is None or features.patch_embeddings is None:
-        raise DataError(
-            complain(f"{store.folder} has no masks", "masks.csv in the archive", "Add it.")
-        )
     volumes = features.index["volume_id"].tolist()
     row_of = {volume: row for row, volume in enumerate(volumes)}
     other_of = _other_patients(features)
-    masks = store.masks[store.masks["volume_id"].isin(row_of)]
+    table = store.need_masks()
+    masks = table[table["volume_id"].isin(row_of)]
     texts = sorted(set(masks["sentence"]))
     embeddings = dict(zip(texts, pretrained.embed_sentences(texts), strict=True)) if texts else {}
-    patches = features.patch_embeddings.astype(np.float32)
+    patches = features.need_patches()
     grounded = []
     for mask in masks.to_dict("records"):
         row, sentence = row_of[mask["volume_id"]], embeddings[mask["sentence"]]
@@ -100,8 +96,9 @@ def zero_shot(
 
     Only labels that have prompts are scored; nothing is fitted.
     """
-    names = tuple(name for name in store.labels.columns if name in PROMPTS)
-    patches = features.patch_embeddings.astype(np.float32)
+    table = store.need_labels()
+    names = tuple(name for name in table.columns if name in PROMPTS)
+    patches = features.need_patches()
     is_body = np.stack(
         [
             body_patches(read_crop(store, volume, pretrained), pretrained.grid)
@@ -109,7 +106,7 @@ def zero_shot(
         ]
     )
     columns = [_score(pretrained, patches, is_body, PROMPTS[name]) for name in names]
-    labels = store.labels.loc[features.index["study_id"], list(names)].to_numpy(dtype=np.int64)
+    labels = table.loc[features.index["study_id"], list(names)].to_numpy(dtype=np.int64)
     patients = features.index["patient_id"].tolist()
     return names, auroc_intervals(np.stack(columns, axis=1), labels, patients)
 

@@ -4,11 +4,10 @@ Every random draw of a step (hidden patches, dropout) is a function of (seed, st
 the samples are of (seed, epoch, study), so a resumed run repeats what an unbroken one does.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from simcrop.config import Config
@@ -92,7 +91,7 @@ class Pretraining(LightningModule):
         if output.word_logits is not None:
             words = self.word_class[batch.report_ids[is_counted]]
             losses["report_loss"] = report_loss(output.word_logits, words)
-        if output.patch_embeddings is not None:
+        if self.config.terms.alignment:
             losses["alignment_loss"] = self._alignment_loss(output, batch)
         return losses
 
@@ -119,6 +118,9 @@ class Pretraining(LightningModule):
 
     def _alignment_loss(self, output: SimCroPOutput, batch: Batch) -> Tensor:
         settings = self.config.alignment
+        assert output.patch_embeddings is not None
+        assert output.aligned_patches is not None
+        assert output.sentence_embeddings is not None
         is_candidate = batch.is_body.gather(1, output.aligned_patches)
         if settings.candidates == "all":
             is_candidate = torch.ones_like(is_candidate)
@@ -167,12 +169,14 @@ class Pretraining(LightningModule):
         named = {f"{split}/{name}": value.detach() for name, value in values.items()}
         self.log_dict(named, batch_size=num_studies, sync_dist=split == "val")
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
         """Move every tensor of a batch."""
         fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
         return Batch(**{n: v.to(device) if isinstance(v, Tensor) else v for n, v in fields.items()})
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and its schedule in updates."""
         settings = self.config.optimizer
         per_unit = self.updates_per_epoch if settings.unit == "epochs" else 1

@@ -25,7 +25,7 @@ from simcrop.model.text_encoder import TextEncoder
 from simcrop.model.vision_encoder import EncodedVolume
 from simcrop.objectives.alignment import select_top_k, similarity_map
 from simcrop.report.sections import Report
-from simcrop.report.tokens import load_tokenizer, tokenize_findings
+from simcrop.report.tokens import Tokenizer, load_tokenizer, tokenize_findings
 from simcrop.train.checkpoint import load_checkpoint
 from simcrop.train.networks import build_simcrop
 
@@ -90,7 +90,7 @@ class Pretrained:
         return encoder
 
     @cached_property
-    def _tokenizer(self) -> object:
+    def _tokenizer(self) -> Tokenizer:
         return load_tokenizer(self.config.text.encoder)
 
     @property

@@ -64,12 +64,8 @@ def probe(features: Features, store: Store, *, fraction: float = 1.0, seed: int 
     Raises:
         DataError: if the store has no labels, or no training or test volume.
     """
-    if store.labels is None:
-        raise DataError(
-            complain(f"{store.folder} has no labels", "labels.csv in the archive", "Add it.")
-        )
-    index = features.index
-    is_labelled = index["study_id"].isin(store.labels.index)
+    table, index = store.need_labels(), features.index
+    is_labelled = index["study_id"].isin(table.index)
     patients = index.loc[is_labelled & (index["split"] == "train"), "patient_id"].unique()
     chosen = set(take_fraction(patients, fraction, seed)) if len(patients) else set()
     is_chosen = (index["split"] != "train") | index["patient_id"].isin(chosen)
@@ -86,7 +82,7 @@ def probe(features: Features, store: Store, *, fraction: float = 1.0, seed: int 
                     "Prepare more patients, or give reports.csv a `split` column.",
                 )
             )
-    vectors, labels = features.volume_embeddings, _labels(store.labels, index)
+    vectors, labels = features.volume_embeddings, _labels(table, index)
     fitted = fit_linear_probe(
         vectors[parts["train"]],
         labels[parts["train"]],
@@ -97,7 +93,7 @@ def probe(features: Features, store: Store, *, fraction: float = 1.0, seed: int 
     scores = fitted.scores(vectors[test])
     patient_ids = tuple(index["patient_id"].iloc[test])
     return ProbeResult(
-        label_names=tuple(store.labels.columns),
+        label_names=tuple(table.columns),
         auroc=auroc_intervals(scores, labels[test], patient_ids),
         scores=scores,
         labels=labels[test],

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -222,7 +222,7 @@ def _resume_step(run: RunFolder) -> int:
     return int(torch.load(run.resume, weights_only=True, map_location="cpu")["global_step"])
 
 
-def _machine(config: Config) -> tuple[str, str]:
+def _machine(config: Config) -> tuple[str, Literal["32-true", "bf16-mixed"]]:
     """Return Lightning's names for device and precision; bf16 only where a GPU has it."""
     wanted = config.trainer
     has_gpu = torch.cuda.is_available() and wanted.device != "cpu"

@@ -80,7 +80,7 @@ class TextStates:
         self.tokenizer = tokenizer
         self.reports = reports
         self.texts = {study: self._tokenize(report) for study, report in reports.items()}
-        names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        names = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))])
         self._is_continuation = continuation_pieces(names)
         findings = {s: [w.ids for w in text.windows] for s, text in self.texts.items()}
         cache = _StateCache(folder, encoder, on_progress)

@@ -30,8 +30,15 @@ class EncoderResults:
     """What one encoder is worth on held-out patients; None where it knows no sentences."""
 
     probes: Mapping[float, ProbeResult]
-    zero_shot: LabelIntervals | None
-    grounding: GroundingResult | None
+    words: "WordResults | None"
+
+
+@dataclass(frozen=True, eq=False)
+class WordResults:
+    """What an encoder makes of sentences: findings from prompts, and where sentences look."""
+
+    zero_shot: LabelIntervals
+    grounding: GroundingResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,18 +92,19 @@ def write_demo_report(path: Path, results: DemoResults) -> Path:
     )
 
 
-def _last_trained(results: DemoResults) -> EncoderResults:
-    return [one for one in results.encoders.values() if one.grounding is not None][-1]
+def _with_words(results: DemoResults) -> dict[str, WordResults]:
+    """Return the encoders that know sentences; the last is the recommended one."""
+    encoders = results.encoders.items()
+    return {name: one.words for name, one in encoders if one.words is not None}
 
 
 def _summary(results: DemoResults) -> Table:
     def row(name: str, one: EncoderResults) -> tuple[str, ...]:
         hit = swapped = words = "-"
-        if one.grounding is not None:
-            hit = format_interval(one.grounding.mean.hit, digits=2)
-            swapped = f"{one.grounding.mean.swapped_hit.value:.2f}"
-        if one.zero_shot is not None:
-            words = format_interval(one.zero_shot.mean, digits=2)
+        if one.words is not None:
+            hit = format_interval(one.words.grounding.mean.hit, digits=2)
+            swapped = f"{one.words.grounding.mean.swapped_hit.value:.2f}"
+            words = format_interval(one.words.zero_shot.mean, digits=2)
         probes = [format_interval(p.auroc.mean, digits=2) for p in one.probes.values()]
         return name, *probes, words, hit, swapped
 
@@ -110,11 +118,12 @@ def _fractions(results: DemoResults) -> list[float]:
 
 
 def _cards(results: DemoResults) -> list[Card]:
-    best = _last_trained(results)
+    name, words = [*_with_words(results).items()][-1]
     untrained = [*results.encoders.values()][-1]
     whole = _fractions(results)[0]
-    probe, control = best.probes[whole].auroc.mean, untrained.probes[whole].auroc.mean
-    grounding = best.grounding.mean
+    probe = results.encoders[name].probes[whole].auroc.mean
+    control = untrained.probes[whole].auroc.mean
+    grounding = words.grounding.mean
     return [
         Card(
             "linear probe, mean AUROC",
@@ -123,7 +132,7 @@ def _cards(results: DemoResults) -> list[Card]:
         ),
         Card(
             "zero-shot, mean AUROC",
-            f"{best.zero_shot.mean.value:.2f}",
+            f"{words.zero_shot.mean.value:.2f}",
             "from sentences alone, no label seen; chance 0.50",
         ),
         Card(
@@ -180,9 +189,8 @@ def _maps(results: DemoResults) -> Section:
 
 def _grounding(results: DemoResults) -> Section:
     tables = [
-        CaptionedTable(grounding_table(one.grounding), f"{name}, sentences of held-out patients.")
-        for name, one in results.encoders.items()
-        if one.grounding is not None
+        CaptionedTable(grounding_table(words.grounding), f"{name}, sentences of held-out patients.")
+        for name, words in _with_words(results).items()
     ]
     return Section(
         "Grounding, finding by finding",
@@ -199,7 +207,7 @@ def _probes(results: DemoResults) -> Section:
     whole = _fractions(results)[0]
     probes = {name: one.probes[whole] for name, one in results.encoders.items()}
     intervals = {name: probe.auroc for name, probe in probes.items()}
-    best = [name for name, one in results.encoders.items() if one.grounding is not None][-1]
+    best = [*_with_words(results)][-1]
     first = probes[best]
     return Section(
         "Linear probe",
