@@ -6,7 +6,7 @@ a run folder holds the tree it was started with and restarts from it alone.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -168,7 +168,7 @@ class TermsConfig(Section):
     """Words in the report loss: the hidden ones, or all real ones (nearer the authors)."""
 
     @model_validator(mode="after")
-    def _has_a_loss(self) -> Self:
+    def _has_a_loss(self) -> "TermsConfig":
         if not (self.masked_volume or self.masked_report or self.alignment):
             raise ValueError(
                 "no term has a loss; switch on masked_volume, masked_report or alignment "
@@ -232,7 +232,7 @@ class Config(Section):
     seed: int = 42
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _fits_together(self) -> "Config":
         self.volume.contract()
         for name, part in (("vision_encoder", self.vision_encoder), ("fusion", self.fusion)):
             if part.dim % part.heads:
