@@ -21,6 +21,7 @@ from simcrop.data.store import Store
 from simcrop.data.volume import Volume, write_volume
 from simcrop.errors import ConfigError, complain
 from simcrop.evaluate.grounding import evaluate_grounding
+from simcrop.evaluate.slices import mask_voxel
 from simcrop.evaluate.zero_shot import PROMPTS
 from simcrop.recipes import RECIPES
 from simcrop.train.checkpoint import versions
@@ -105,7 +106,10 @@ def run_demo(
         encoders[name] = load(run.folder)
         clock.stop(f"pre-train {config.name}")
     encoders[UNTRAINED] = encoders[RECOMMENDED].untrained(seed)
-    figures = {name: _evaluate(name, encoders[name], store, on_progress) for name in encoders}
+    figures = {
+        name: _evaluate(name, encoders[name], store, on_progress)
+        for name in (UNTRAINED, PAPER_FORM, RECOMMENDED)
+    }
     pictures = draw_pictures(encoders[RECOMMENDED], store, folder / "maps")
     clock.stop("evaluate and draw")
     results = DemoResults(
@@ -182,7 +186,8 @@ def draw_pictures(encoder: Pretrained, store: Store, folder: Path) -> list[Groun
         folder.mkdir(parents=True, exist_ok=True)
         write_volume(folder / f"{name}_ct.nii.gz", hu, affine)
         write_volume(folder / f"{name}_map.nii.gz", maps.values[0].astype(np.float32), maps.affine)
-        figure = picture(maps, 0, row["sentence"], volume, store.read_mask(row["path"]))
+        mask = store.read_mask(row["path"])
+        figure = picture(maps, 0, row["sentence"], volume, mask, at=mask_voxel(mask))
         pictures.append(GroundedPicture(str(label), row["sentence"], figure))
     return pictures
 

@@ -22,7 +22,7 @@ from simcrop.data.volume import (
     write_volume,
 )
 from simcrop.evaluate.figures import grounding_figure
-from simcrop.evaluate.slices import LUNG_WINDOW, Window
+from simcrop.evaluate.slices import LUNG_WINDOW, Voxel, Window
 from simcrop.train.pretrained import Pretrained, SimilarityMap
 
 
@@ -127,8 +127,12 @@ def picture(
     native: Volume,
     mask: np.ndarray | None,
     window: Window = LUNG_WINDOW,
+    at: Voxel | None = None,
 ) -> Figure:
-    """Return the figure of one sentence on the CT's own grid; patches of air stay clear."""
+    """Return the figure of one sentence on the CT's own grid; patches of air stay clear.
+
+    The slices run through the peak of the map, or through voxel `at`.
+    """
     body = np.where(maps.is_body, maps.values[number], np.nan)
     selected = maps.selected[number].astype(np.float32)
     is_selected = on_native_grid(selected, maps.affine, native, interpolation="nearest") > 0
@@ -140,6 +144,7 @@ def picture(
         mask=mask,
         is_selected=is_selected,
         window=window,
+        at=at,
     )
 
 

@@ -119,7 +119,7 @@ def _fractions(results: DemoResults) -> list[float]:
 
 def _cards(results: DemoResults) -> list[Card]:
     name, words = [*_with_words(results).items()][-1]
-    untrained = [*results.encoders.values()][-1]
+    untrained = next(one for one in results.encoders.values() if one.words is None)
     whole = _fractions(results)[0]
     probe = results.encoders[name].probes[whole].auroc.mean
     control = untrained.probes[whole].auroc.mean
@@ -150,9 +150,9 @@ def _overview(results: DemoResults) -> Section:
         [
             "Every patient is a synthetic chest with findings whose voxels are known, and a "
             "report that mentions them in varied words. Two recipes were pre-trained on the "
-            "same patients, without labels: `tiny`, the paper's form at a small size, and "
-            "`tiny_recommended`, the same network with our recommendations for the alignment. "
-            "The third encoder is the same network untrained.",
+            "same patients, without labels: tiny, the paper's form at a small size, and "
+            "tiny_recommended, the same network with our recommendations for the alignment. "
+            "The control is the same network untrained.",
             CaptionedTable(
                 _summary(results),
                 "Held-out patients, with 95 % intervals over patients. The probe is a linear "
@@ -171,8 +171,8 @@ def _overview(results: DemoResults) -> Section:
 def _maps(results: DemoResults) -> Section:
     blocks: list[Block] = [
         "For every kind of finding the first held-out sentence in the table, good or bad: "
-        "nothing was picked. Colour is the similarity of the sentence with each patch of "
-        "66 x 66 x 48 mm, the solid outline the true finding, the dotted outline the patches "
+        "nothing was picked. The slices run through the true finding. Colour is the similarity "
+        "of the sentence with each patch of 66 x 66 x 48 mm, the solid outline the true finding, the dotted outline the patches "
         "that the sentence selects. Radiological view: the patient's right is on the left. "
         f"The maps are NIfTI files in {results.maps_folder} and open over the CT beside them.",
     ]
