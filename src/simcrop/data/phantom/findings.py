@@ -19,10 +19,10 @@ from simcrop.data.phantom.studio import Lesion, Studio
 
 def paint_nodule(s: Studio) -> Lesion:
     """Paint one to four round solid nodules; the first is the largest."""
-    diameter = s.rng.uniform(22, 36) * s.dial.size
-    number = 1 + (s.rng.random() < 0.35) * int(s.rng.integers(1, 4))
+    diameter = s.rng.uniform(24, 36) * s.dial.size
+    number = 1 + (s.rng.random() < 0.45) * int(s.rng.integers(1, 4))
     hu, parts, taken = s.rng.uniform(15, 60), [], []
-    for radius in [diameter / 2, *([diameter * 0.4] * (number - 1))]:
+    for radius in [diameter / 2, *([diameter * 0.42] * (number - 1))]:
         place = s.places.take(radius + 3, min(radius * 0.8, 14))
         axes = radius * np.array([1, s.rng.uniform(0.85, 1), s.rng.uniform(0.85, 1)])
         box, cover = s.blob(place.center, axes, s.rng.uniform(0, np.pi), 0.08 * radius)
@@ -45,7 +45,7 @@ def paint_ground_glass(s: Studio) -> Lesion:
 
 def paint_consolidation(s: Studio) -> Lesion:
     """Paint a dense region with air-filled bronchi in it."""
-    length = s.rng.uniform(54, 88) * s.dial.size
+    length = s.rng.uniform(60, 95) * s.dial.size
     place = s.places.take(length / 2, 6)
     axes = length / 2 * np.array([s.rng.uniform(0.65, 1), s.rng.uniform(0.65, 1), 0.95])
     box, cover = s.blob(place.center, axes, s.rng.uniform(0, np.pi), 0.2 * length / 2)
@@ -65,7 +65,7 @@ def paint_atelectasis(s: Studio) -> Lesion:
     place = s.places.take(length / 3, 12)
     tilt, around = s.rng.uniform(0.1, 0.9), s.rng.uniform(0, 2 * np.pi)
     normal = [np.sin(tilt) * np.cos(around), np.sin(tilt) * np.sin(around), np.cos(tilt)]
-    half = s.rng.uniform(6, 9) * s.dial.size
+    half = s.rng.uniform(7, 10) * s.dial.size
     reach = np.full(3, length / 2)
     box = s.canvas.box(place.center - reach, place.center + reach)
     axes = length / 2 * np.array([1, s.rng.uniform(0.6, 0.9), 0.9])
@@ -164,7 +164,7 @@ def paint_aortic_calcification(s: Studio) -> Lesion:
         across = np.cross(along, s.rng.standard_normal(3))
         across *= (AORTA_RADIUS * s.patient.size - 2) / np.linalg.norm(across)
         half = s.rng.uniform(6, 13) * along
-        radius = s.rng.uniform(4, 5.5) * s.dial.size
+        radius = s.rng.uniform(4.5, 6.5) * s.dial.size
         parts.append(_chalk(s, center + across - half, center + across + half, radius))
     return Lesion("Arterial wall calcification", "", part, None, s.mask(*parts))
 
@@ -190,7 +190,7 @@ def paint_coronary_calcification(s: Studio) -> Lesion:
         return center + np.array([cos * x - sin * y, sin * x + cos * y, z])
 
     stops = np.sort(s.rng.uniform(0, 0.75, int(s.rng.integers(3, 5))))
-    radius = s.rng.uniform(4, 5.5) * s.dial.size
+    radius = s.rng.uniform(4.5, 6.5) * s.dial.size
     parts = [_chalk(s, on_heart(t), on_heart(t + 0.22), radius) for t in stops]
     return Lesion("Coronary artery wall calcification", "", name, None, s.mask(*parts))
 
@@ -206,15 +206,15 @@ def _common(places: list[Place]) -> tuple[str, str]:
 
 # Painted in this order: what surrounds comes first, small things last.
 PAINTERS: dict[str, tuple[float, Callable[[Studio], Lesion]]] = {
-    "Cardiomegaly": (0.2, paint_cardiomegaly),
-    "Pericardial effusion": (0.18, paint_pericardial_effusion),
-    "Pleural effusion": (0.24, paint_pleural_effusion),
-    "Consolidation": (0.2, paint_consolidation),
-    "Atelectasis": (0.2, paint_atelectasis),
-    "Lung nodule": (0.26, paint_nodule),
-    "Lung opacity": (0.22, paint_ground_glass),
-    "Emphysema": (0.2, paint_emphysema),
-    "Arterial wall calcification": (0.2, paint_aortic_calcification),
-    "Coronary artery wall calcification": (0.17, paint_coronary_calcification),
+    "Cardiomegaly": (0.16, paint_cardiomegaly),
+    "Pericardial effusion": (0.15, paint_pericardial_effusion),
+    "Pleural effusion": (0.2, paint_pleural_effusion),
+    "Consolidation": (0.24, paint_consolidation),
+    "Atelectasis": (0.24, paint_atelectasis),
+    "Lung nodule": (0.28, paint_nodule),
+    "Lung opacity": (0.2, paint_ground_glass),
+    "Emphysema": (0.17, paint_emphysema),
+    "Arterial wall calcification": (0.22, paint_aortic_calcification),
+    "Coronary artery wall calcification": (0.2, paint_coronary_calcification),
 }
 LABEL_NAMES = tuple(PAINTERS)
