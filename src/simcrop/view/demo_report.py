@@ -173,7 +173,8 @@ def _maps(results: DemoResults) -> Section:
         "For every kind of finding the first held-out sentence in the table, good or bad: "
         "nothing was picked. The slices run through the true finding. Colour is the similarity "
         "of the sentence with each patch of 66 x 66 x 48 mm, the solid outline the true "
-        "finding, the dotted outline the patches that the sentence selects. Radiological view: the patient's right is on the left. "
+        "finding, the dotted outline the patches that the sentence selects. Radiological "
+        "view: the patient's right is on the left. "
         f"The maps are NIfTI files in {results.maps_folder} and open over the CT beside them.",
     ]
     blocks += [
