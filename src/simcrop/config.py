@@ -9,14 +9,24 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from simcrop.data.contract import Contract
 from simcrop.errors import ConfigError, complain
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+BelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=6, multiple_of=2)]  # three sine-cosine axes
 Axes3 = tuple[Count, Count, Count]
 
 
@@ -48,7 +58,7 @@ class VolumeConfig(Section):
 class AugmentationConfig(Section):
     """Random changes of the volume during pre-training."""
 
-    crop_scale: tuple[Positive, Positive] = (0.8, 1.0)
+    crop_scale: tuple[Share, Share] = (0.8, 1.0)
     """Range of the random sub-box, as a share of each axis. KNOWN (successor)."""
     flip_probability: tuple[Fraction, Fraction, Fraction] = (0.0, 0.2, 0.2)
     """Chance to flip x, y, z. The authors flip x too; left would become right (D-6)."""
@@ -57,11 +67,17 @@ class AugmentationConfig(Section):
     shift_range: Annotated[float, Field(ge=0.0)] = 0.1
     """Largest shift, in units of the normalised intensity. KNOWN (successor)."""
 
+    @model_validator(mode="after")
+    def _is_in_order(self) -> "AugmentationConfig":
+        if self.crop_scale[0] > self.crop_scale[1]:
+            raise ValueError(f"crop_scale {self.crop_scale} is not (smallest, largest)")
+        return self
+
 
 class VisionEncoderConfig(Section):
     """The vision transformer that is kept: ViT-B. KNOWN."""
 
-    dim: Count = 768
+    dim: Width = 768
     depth: Count = 12
     heads: Count = 12
     mlp_ratio: Positive = 4.0
@@ -72,7 +88,7 @@ class VisionEncoderConfig(Section):
 class VisionDecoderConfig(Section):
     """The decoder of hidden patches. INFERRED (successor)."""
 
-    dim: Count = 768
+    dim: Width = 768
     depth: Count = 4
     heads: Count = 16
 
@@ -107,6 +123,12 @@ class FusionConfig(Section):
     """Words attend to patches."""
     instance_level: bool = True
     """The mean over patches is added to every word."""
+
+    @model_validator(mode="after")
+    def _has_a_level(self) -> "FusionConfig":
+        if not (self.word_patch or self.instance_level):
+            raise ValueError("neither word_patch nor instance_level; switch terms.fusion off")
+        return self
 
 
 class MaskingConfig(Section):
@@ -184,7 +206,7 @@ class OptimizerConfig(Section):
     """Peak learning rate, absolute. INFERRED (strong)."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
     """Not on biases and norms. INFERRED (strong)."""
-    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
     batch_size: Count = 14
     """Studies per step and device. UNKNOWN (successor: 4 devices x 14 x 8)."""
     accumulate: Count = 8
@@ -202,7 +224,7 @@ class TrainerConfig(Section):
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Count = 1
-    precision: Literal["auto", "32", "bf16"] = "auto"
+    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "auto"
     """auto: bf16 on a GPU that has it, 32-bit else (bf16 is slower on most CPUs)."""
     workers: Annotated[int, Field(ge=0)] = 4
     """Processes that read volumes."""
@@ -229,12 +251,15 @@ class Config(Section):
     terms: TermsConfig = TermsConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     trainer: TrainerConfig = TrainerConfig()
-    seed: int = 42
+    seed: Annotated[int, Field(ge=0)] = 42
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
-        self.volume.contract()
-        for name, part in (("vision_encoder", self.vision_encoder), ("fusion", self.fusion)):
+        num_patches = self.volume.contract().patch_grid.num_patches
+        if num_patches * (1 - self.masking.patch_ratio) < 1:
+            raise ValueError(f"masking.patch_ratio hides all {num_patches} patches")
+        for name in ("vision_encoder", "vision_decoder", "fusion"):
+            part = getattr(self, name)
             if part.dim % part.heads:
                 raise ValueError(f"{name}.dim {part.dim} is no multiple of its {part.heads} heads")
         if self.optimizer.warmup >= self.optimizer.length:
@@ -285,7 +310,8 @@ def override(config: Config, settings: list[str]) -> Config:
     """Return the tree with `path.to.field=value` settings applied; values are YAML.
 
     Raises:
-        ConfigError: if a setting has no "=", or names a field that does not exist.
+        ConfigError: if a setting has no "=", names a field that does not exist, or its value
+            cannot be read or is impossible.
     """
     values = config.model_dump(mode="json")
     for setting in settings:
@@ -302,12 +328,17 @@ def override(config: Config, settings: list[str]) -> Config:
                     "`simcrop recipe NAME` prints all fields.",
                 )
             )
-        section[field] = _parse(text)
+        section[field] = _parse(text, setting)
     return from_mapping(values, "--set")
 
 
-def _parse(text: str) -> object:
-    value = yaml.safe_load(text)
+def _parse(text: str, setting: str) -> object:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            complain(f"--set {setting!r}", "a value as in YAML", "Close its brackets and quotes.")
+        ) from error
     if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
         try:
             return float(value)
