@@ -1,25 +1,14 @@
-"""One typed, strict tree of settings; every default is the paper's value.
+"""The tree itself: every setting with its default, which is the paper's value, and its meaning.
 
 `KNOWN`, `INFERRED` and `UNKNOWN` in the descriptions are the status of each value as
-`docs/explanation/method.md` gives it. A recipe is a whole tree with a name (`simcrop.recipes`);
-a run folder holds the tree it was started with and restarts from it alone.
+`docs/explanation/method.md` gives it.
 """
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from simcrop.data.contract import Contract
-from simcrop.errors import ConfigError, complain
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 BelowOne = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -265,83 +254,3 @@ class Config(Section):
         if self.optimizer.warmup >= self.optimizer.length:
             raise ValueError("optimizer.warmup must be shorter than optimizer.length")
         return self
-
-
-def from_mapping(values: object, source: str) -> Config:
-    """Return the tree for plain values.
-
-    Raises:
-        ConfigError: naming the path of every field that is unknown, missing or impossible.
-    """
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()
-        ]
-        raise ConfigError(f"{source}:\n  " + "\n  ".join(lines)) from error
-
-
-def read_config(path: Path) -> Config:
-    """Read a tree from a YAML file.
-
-    Raises:
-        ConfigError: if the file is missing, not YAML, or does not describe a possible run.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            complain(
-                f"{path} cannot be read ({error})",
-                "a YAML file as `simcrop pretrain` writes it into a run folder",
-                "Start from `simcrop recipe NAME`.",
-            )
-        ) from error
-    return from_mapping(values, str(path))
-
-
-def write_config(config: Config, path: Path) -> None:
-    """Write a tree as YAML with every default spelled out."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
-
-
-def override(config: Config, settings: list[str]) -> Config:
-    """Return the tree with `path.to.field=value` settings applied; values are YAML.
-
-    Raises:
-        ConfigError: if a setting has no "=", names a field that does not exist, or its value
-            cannot be read or is impossible.
-    """
-    values = config.model_dump(mode="json")
-    for setting in settings:
-        path, equals, text = setting.partition("=")
-        *parents, field = path.strip().split(".")
-        section = values
-        for parent in parents:
-            section = section.get(parent) if isinstance(section, dict) else None
-        if not equals or not isinstance(section, dict) or field not in section:
-            raise ConfigError(
-                complain(
-                    f"--set {setting!r}",
-                    "a field of the configuration, as in optimizer.lr=1e-4",
-                    "`simcrop recipe NAME` prints all fields.",
-                )
-            )
-        section[field] = _parse(text, setting)
-    return from_mapping(values, "--set")
-
-
-def _parse(text: str, setting: str) -> object:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            complain(f"--set {setting!r}", "a value as in YAML", "Close its brackets and quotes.")
-        ) from error
-    if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
