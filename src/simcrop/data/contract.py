@@ -7,6 +7,7 @@ same hash see the same voxels; where the hashes differ, `differences` says why, 
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -110,12 +111,20 @@ class Contract:
             arguments[name] = tuple(map(float, arguments[name]))
         return cls(**arguments)
 
-    def differences(self, other: "Contract") -> list[str]:
-        """Return one line for every field in which `other` differs; empty if they are equal."""
+    def differences(self, other: "Contract", fields: Iterable[str] = ()) -> list[str]:
+        """Return one line for every field in which `other` differs; empty if they are equal.
+
+        Args:
+            other: the contract to compare with.
+            fields: compare only these; `STORED` are those that `simcrop prepare` applies.
+        """
         mine, theirs = self.to_dict(), other.to_dict()
+        mine = {name: mine[name] for name in fields or mine}
         return [f"{name}: {mine[name]} here, {theirs[name]} there" for name in mine
                 if mine[name] != theirs[name]]  # fmt: skip
 
+
+STORED = ("orientation", "spacing_mm", "interpolation")
 
 _CHOICES = {"orientation": ("RAS",), "interpolation": ("linear",), "padding": ("reflect", "air")}
 _FLOATS = {"spacing_mm", "window_hu"}

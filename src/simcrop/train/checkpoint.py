@@ -22,7 +22,7 @@ from torch import Tensor
 from simcrop._version import __version__
 from simcrop.config import Config, from_mapping
 from simcrop.data.atomic import atomic_path
-from simcrop.errors import CheckpointError, complain
+from simcrop.errors import CheckpointError, ConfigError, complain
 from simcrop.model.simcrop import SimCroP
 from simcrop.train.networks import build_simcrop
 
@@ -106,7 +106,12 @@ def load_checkpoint(folder: Path) -> Checkpoint:
                 "Copy the checkpoint folder again, or resume the run.",
             )
         ) from error
-    config = from_mapping(description["config"], str(folder / "config.json"))
+    try:
+        config = from_mapping(description["config"], str(folder / "config.json"))
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{error}\nThe checkpoint was written by another version, or edited."
+        ) from error
     vocabulary = tensors.pop("vocabulary", torch.zeros(0, dtype=torch.int64))
     text = description["text_encoder"]
     simcrop = build_simcrop(config, text_dim=text["dim"], vocabulary_size=len(vocabulary))
@@ -124,7 +129,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
             complain(f"{folder} is no checkpoint ({error})", expected, "Check the path.")
         ) from error
     needed = {"format", "config", "text_encoder", "step", "contract_hash"}
-    if not isinstance(description, dict) or not needed <= description.keys():
+    is_ours = isinstance(description, dict) and needed <= description.keys()
+    if not is_ours or not {"dim", "fingerprint"} <= set(description["text_encoder"]):
         raise CheckpointError(
             complain(
                 f"{folder / 'config.json'} is not ours",

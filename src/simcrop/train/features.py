@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from simcrop.data.atomic import atomic_path
+from simcrop.data.contract import STORED, Contract
 from simcrop.data.preprocessing import Crop, center_crop
 from simcrop.data.store import Store
 from simcrop.errors import DataError, SimCroPError, complain
@@ -68,7 +69,7 @@ def embed_store(
         DataError: with one line for each difference between the contracts, or if no volume of
             these splits could be used.
     """
-    _check_contract(pretrained, store)
+    check_contracts(store, pretrained.contract)
     rows = [
         (volume, store.study_of(volume), str(store.volumes.at[volume, "patient_id"]), split)
         for split in splits
@@ -154,12 +155,19 @@ def _batches(
         yield rows, crops
 
 
-def _check_contract(pretrained: Pretrained, store: Store) -> None:
-    if lines := store.contract.differences(pretrained.contract):
+def check_contracts(store: Store, contract: Contract) -> None:
+    """Check that a store was prepared as a network wants its volumes.
+
+    Window, crop and padding are applied when a volume is loaded and may differ.
+
+    Raises:
+        DataError: with one line for each difference.
+    """
+    if lines := contract.differences(store.contract, STORED):
         raise DataError(
-            f"{store.folder} and the checkpoint disagree on the preprocessing:\n  "
-            + "\n  ".join(f"{line} (store / checkpoint)" for line in lines)
-            + "\nRun `simcrop prepare` with the checkpoint's recipe."
+            f"{store.folder} was prepared differently:\n  "
+            + "\n  ".join(lines)
+            + "\nRun `simcrop prepare --recipe` with the recipe of this run or checkpoint."
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim import Optimizer
 
 from simcrop.config import Config
 from simcrop.data.samples import Batch
@@ -175,6 +176,16 @@ class Pretraining(LightningModule):
         """Move every tensor of a batch."""
         fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
         return Batch(**{n: v.to(device) if isinstance(v, Tensor) else v for n, v in fields.items()})
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of the gradient; Lightning's own way refuses fused optimisers in bf16."""
+        if gradient_clip_val is not None:
+            torch.nn.utils.clip_grad_norm_(self.simcrop.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and its schedule in updates."""

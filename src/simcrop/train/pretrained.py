@@ -4,6 +4,7 @@ The checkpoint brings its own preprocessing contract, so a volume of any format,
 spacing is treated exactly as the training volumes were.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from simcrop.data.body import body_patches
 from simcrop.data.contract import Contract
 from simcrop.data.preprocessing import Crop, center_crop, normalise, prepare_volume, resample
 from simcrop.data.volume import Volume, from_image, to_image
-from simcrop.errors import CheckpointError, complain
+from simcrop.errors import CheckpointError, ConfigError, complain
 from simcrop.geometry import PatchGrid
 from simcrop.model.simcrop import SimCroP
 from simcrop.model.text_encoder import TextEncoder
@@ -102,11 +103,10 @@ class Pretrained:
         torch.manual_seed(seed)
         shape = self.simcrop.state_dict()
         vocabulary = shape.get("text_decoder.vocabulary.bias", torch.zeros(0))
-        text = shape.get("sentence_projection.0.weight", shape.get("sentence_projection.1.weight"))
+        first_linear = r"(sentence|report)_projection\.[01]\.weight"
+        text_dims = [t.shape[1] for name, t in shape.items() if re.fullmatch(first_linear, name)]
         fresh = build_simcrop(
-            self.config,
-            text_dim=1 if text is None else text.shape[1],
-            vocabulary_size=len(vocabulary),
+            self.config, text_dim=max(text_dims, default=1), vocabulary_size=len(vocabulary)
         )
         return Pretrained(fresh.to(self._device), self.config, self._text_fingerprint)
 
@@ -248,10 +248,17 @@ def load(
 
     Raises:
         CheckpointError: if the folder is no checkpoint or is damaged.
+        ConfigError: if there is no such device.
     """
     loaded = load_checkpoint(Path(checkpoint))
+    try:
+        simcrop = loaded.simcrop.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            complain(f"device {device!r} ({error})", "cpu, or cuda where there is one", "Choose.")
+        ) from error
     config = loaded.config
     if text_encoder is not None:
         text = config.text.model_copy(update={"encoder": text_encoder})
         config = config.model_copy(update={"text": text})
-    return Pretrained(loaded.simcrop.to(device), config, loaded.text_fingerprint)
+    return Pretrained(simcrop, config, loaded.text_fingerprint)

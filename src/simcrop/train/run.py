@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
@@ -13,15 +14,18 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from simcrop.config import Config
 from simcrop.data.samples import Augmentation, StudyDataset
 from simcrop.data.store import Store
-from simcrop.errors import CheckpointError, DataError, complain
+from simcrop.errors import CheckpointError, ConfigError, DataError, complain
 from simcrop.model.text_encoder import TextEncoder
 from simcrop.report.tokens import load_tokenizer
 from simcrop.train.checkpoint import save_checkpoint
 from simcrop.train.datamodule import PretrainingData
+from simcrop.train.features import check_contracts
 from simcrop.train.networks import build_simcrop
 from simcrop.train.pretrain import Pretraining
 from simcrop.train.run_folder import MetricsFile, RunFolder
 from simcrop.train.text_states import Progress, TextStates
+
+Machine = tuple[str, Literal["32-true", "bf16-mixed"]]
 
 
 def pretrain(
@@ -42,15 +46,16 @@ def pretrain(
         on_progress: called with (updates done, updates in all, what).
 
     Raises:
-        ConfigError: if the folder is taken.
+        ConfigError: if the folder is taken, or there is no such device or text encoder.
         DataError: if the store does not fit the configuration or has no training study.
         CheckpointError: if there is nothing to resume.
     """
-    check_store(config, store)
+    check_contracts(store, config.volume.contract())
+    machine = _machine(config)
+    text_encoder = TextEncoder(config.text.encoder)
     first_step = _resume_step(run) if resume else 0
     if not resume:
         run.start(config, store)
-    text_encoder = TextEncoder(config.text.encoder)
     texts = _text_states(config, store, text_encoder, on_progress)
     data = _data(config, store, texts, first_step)
     module = _module(config, text_encoder, texts, data)
@@ -68,36 +73,12 @@ def pretrain(
         )
 
     with _quiet_lightning():
-        trainer = _trainer(config, run, data, first_step, export, on_progress)
+        trainer = _trainer(config, machine, run, data, first_step, export, on_progress)
         trainer.fit(
             module, data, ckpt_path=run.resume if resume else None, weights_only=resume or None
         )
     run.draw_curves()
     return module
-
-
-def check_store(config: Config, store: Store) -> None:
-    """Check that the store was prepared as the configuration asks.
-
-    Window, crop and padding are applied when a volume is loaded and may differ.
-
-    Raises:
-        DataError: with one line for each difference.
-    """
-    wanted, found = config.volume.contract().to_dict(), store.contract.to_dict()
-    differences = [
-        f"{name}: {found[name]} in the store, {wanted[name]} in the configuration"
-        for name in ("orientation", "spacing_mm", "interpolation")
-        if found[name] != wanted[name]
-    ]
-    if differences:
-        raise DataError(
-            complain(
-                f"{store.folder} was prepared differently ({'; '.join(differences)})",
-                f"a store for the configuration {config.name!r}",
-                "Run `simcrop prepare --recipe` with this configuration, or change it.",
-            )
-        )
 
 
 def _text_states(
@@ -157,6 +138,7 @@ def _module(
 
 def _trainer(
     config: Config,
+    machine: Machine,
     run: RunFolder,
     data: PretrainingData,
     first_step: int,
@@ -164,7 +146,8 @@ def _trainer(
     on_progress: Progress,
 ) -> Trainer:
     settings, loop = config.optimizer, config.trainer
-    device, precision = _machine(config)
+    device, precision = machine
+    num_updates = settings.length * (data.updates_per_epoch if settings.unit == "epochs" else 1)
     resume_points = ModelCheckpoint(
         run.resume.parent,
         filename=run.resume.stem,
@@ -177,12 +160,12 @@ def _trainer(
         accelerator=device,
         devices=loop.devices,
         precision=precision,
-        max_steps=settings.length * (data.updates_per_epoch if settings.unit == "epochs" else 1),
+        max_steps=num_updates,
         max_epochs=-1,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip,
         logger=MetricsFile(run.metrics, first_step),
-        log_every_n_steps=loop.log_steps,
+        log_every_n_steps=min(loop.log_steps, num_updates),
         val_check_interval=loop.validation_epochs * data.batches_per_epoch if has_val else None,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
@@ -219,14 +202,31 @@ def _resume_step(run: RunFolder) -> int:
         raise CheckpointError(
             complain(f"{run.folder} has no resume point", f"{run.resume}", "Start it anew.")
         )
-    return int(torch.load(run.resume, weights_only=True, map_location="cpu")["global_step"])
+    try:
+        return int(torch.load(run.resume, weights_only=True, map_location="cpu")["global_step"])
+    except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+        raise CheckpointError(
+            complain(
+                f"{run.resume} cannot be read ({error})",
+                "the file that this run wrote",
+                "Start the run anew in another folder.",
+            )
+        ) from error
 
 
-def _machine(config: Config) -> tuple[str, Literal["32-true", "bf16-mixed"]]:
-    """Return Lightning's names for device and precision; bf16 only where a GPU has it."""
+def _machine(config: Config) -> Machine:
+    """Return Lightning's names for device and precision; auto takes bf16 where a GPU has it.
+
+    Raises:
+        ConfigError: if a GPU is asked for and there is none.
+    """
     wanted = config.trainer
+    if wanted.device == "gpu" and not torch.cuda.is_available():
+        raise ConfigError(
+            complain("trainer.device = gpu without one", "cpu or auto", "Change the setting.")
+        )
     has_gpu = torch.cuda.is_available() and wanted.device != "cpu"
-    device = "gpu" if has_gpu or wanted.device == "gpu" else "cpu"
+    device = "gpu" if has_gpu else "cpu"
     is_bf16 = wanted.precision == "bf16"
     if wanted.precision == "auto":
         is_bf16 = device == "gpu" and torch.cuda.is_bf16_supported()

@@ -91,14 +91,18 @@ def _commit() -> str | None:
 
 
 class MetricsFile(Logger):
-    """A Lightning logger that appends every value as one row: step, name, value."""
+    """A Lightning logger that appends every value as one row: step, name, value.
+
+    Steps are updates, counted from 0 as Lightning counts them.
+    """
 
     def __init__(self, path: Path, first_step: int) -> None:
         super().__init__()
         self.path = path
         if path.exists():  # a resumed run repeats the steps after its last resume point
-            table = pd.read_csv(path)
-            table[table["step"] <= first_step].to_csv(path, index=False)
+            header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            done = [row for row in rows if int(row.partition(",")[0]) < first_step]
+            path.write_text("".join([header, *done]), encoding="utf-8")
         else:
             path.write_text("step,name,value\n", encoding="utf-8")
 
