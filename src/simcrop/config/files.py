@@ -23,7 +23,9 @@ def from_mapping(values: object, source: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()
+            f"{'.'.join(map(str, e['loc'])) or 'configuration'}: "
+            + e["msg"].removeprefix("Value error, ")
+            for e in error.errors()
         ]
         raise ConfigError(f"{source}:\n  " + "\n  ".join(lines)) from error
 
