@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from simcrop.cli.options import Checkpoint, Device, Output, TextEncoderPath
+from simcrop.cli.options import Checkpoint, Device, Output, TextEncoderPath, one_of
 
 
 def ground(
@@ -16,7 +16,10 @@ def ground(
     mask: Annotated[
         Path | None, typer.Option(help="Mask to outline in the pictures, in the CT's frame.")
     ] = None,
-    window: Annotated[str, typer.Option(help="lung or soft, for the pictures.")] = "lung",
+    window: Annotated[
+        str,
+        typer.Option(callback=one_of("lung", "soft"), help="lung or soft, for the pictures."),
+    ] = "lung",
     text_encoder: TextEncoderPath = None,
     device: Device = "cpu",
 ) -> None:
@@ -25,9 +28,9 @@ def ground(
     from simcrop.train.ground import ground as ground_volume
     from simcrop.train.pretrained import load
 
+    if not all(text.strip() for text in sentence):
+        raise typer.BadParameter("--sentence without words")
     windows = {"lung": LUNG_WINDOW, "soft": SOFT_TISSUE_WINDOW}
-    if window not in windows:
-        raise typer.BadParameter(f"--window {window!r}; expected lung or soft")
     pretrained = load(checkpoint, text_encoder=text_encoder, device=device)
     written = ground_volume(
         pretrained, volume, sentence, output, mask_path=mask, window=windows[window]

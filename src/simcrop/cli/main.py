@@ -51,7 +51,7 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one clear line, not in a traceback."""
     try:
         app()
-    except SimCroPError as error:
+    except (SimCroPError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

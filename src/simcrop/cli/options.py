@@ -1,9 +1,29 @@
 """Options that several commands share, so that they mean the same everywhere."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a check that a value is one of the choices; wrong usage otherwise."""
+
+    def check(value: str) -> str:
+        if value not in choices:
+            raise typer.BadParameter(f"{value!r}; expected one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def above_zero(value: float) -> float:
+    """Check that a share is not 0; wrong usage otherwise."""
+    if value <= 0:
+        raise typer.BadParameter(f"{value}; expected a share above 0")
+    return value
+
 
 Checkpoint = Annotated[
     Path,
@@ -23,7 +43,13 @@ TextEncoderPath = Annotated[
     str | None,
     typer.Option(help="Where the text encoder of the pre-training is, if it has moved."),
 ]
-Feature = Annotated[str, typer.Option(help="post_norm_gap, pre_norm_gap or cls.")]
+Feature = Annotated[
+    str,
+    typer.Option(
+        callback=one_of("post_norm_gap", "pre_norm_gap", "cls"),
+        help="post_norm_gap, pre_norm_gap or cls.",
+    ),
+]
 
 
 def num_workers(wanted: int) -> int:

@@ -39,6 +39,8 @@ def prepare(
     from simcrop.data.prepare import prepare as prepare_archive
     from simcrop.recipes import load_recipe
 
+    if val_fraction + test_fraction >= 1:
+        raise typer.BadParameter("--val-fraction and --test-fraction leave nobody to train on")
     contract = override(load_recipe(recipe), settings or []).volume.contract()
     with progress() as update:
         summary = prepare_archive(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from simcrop.cli.options import Checkpoint, Device, Feature, Output, StoreFolder
+from simcrop.cli.options import Checkpoint, Device, Feature, Output, StoreFolder, above_zero
 from simcrop.cli.progress import progress
 
 
@@ -13,7 +13,8 @@ def probe(
     store: StoreFolder,
     output: Output,
     fraction: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the training patients used.")
+        float,
+        typer.Option(max=1, callback=above_zero, help="Share of the training patients used."),
     ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Draws them.")] = 0,
     feature: Feature = "post_norm_gap",
