@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pickle import UnpicklingError
 from typing import Any, Literal
 
@@ -116,7 +117,7 @@ def _data(config: Config, store: Store, texts: TextStates, first_step: int) -> P
             store,
             studies[split],
             config.volume.contract(),
-            lambda study, epoch: texts.sample(study, epoch, weights),
+            partial(texts.sample, weights=weights),
             seed=config.seed,
             augmentation=augmentation if split == "train" else None,
             keep_in_memory=config.trainer.keep_in_memory,
