@@ -67,9 +67,13 @@ class VisionEncoderConfig(Section):
     """The vision transformer that is kept: ViT-B. KNOWN."""
 
     dim: Width = 768
+    """Width of the patch tokens. KNOWN."""
     depth: Count = 12
+    """Transformer blocks. KNOWN."""
     heads: Count = 12
+    """Attention heads; they divide `dim`. KNOWN."""
     mlp_ratio: Positive = 4.0
+    """Width of the MLP inside a block, in units of `dim`. KNOWN."""
     position: Literal["sine_cosine_3d", "two_axis"] = "sine_cosine_3d"
     """Position table; `two_axis` is the authors' one, which ignores depth (D-20)."""
 
@@ -78,8 +82,11 @@ class VisionDecoderConfig(Section):
     """The decoder of hidden patches. INFERRED (successor)."""
 
     dim: Width = 768
+    """Width of its tokens. INFERRED (successor)."""
     depth: Count = 4
+    """Transformer blocks. INFERRED (successor, predecessor)."""
     heads: Count = 16
+    """Attention heads; they divide `dim`. INFERRED (successor, predecessor)."""
 
 
 class TextConfig(Section):
@@ -103,11 +110,15 @@ class FusionConfig(Section):
     """Fusion layer and text decoder. INFERRED (successor, predecessor)."""
 
     dim: Count = 768
+    """Width of both. INFERRED (strong)."""
     heads: Count = 6
+    """Attention heads; they divide `dim`. INFERRED (strong)."""
     mlp_dim: Count = 1536
+    """Width of the feed-forward half of a layer. INFERRED (strong)."""
     depth: Count = 6
-    """Layers of the text decoder after the one fusion layer."""
+    """Layers of the text decoder after the one fusion layer. INFERRED (strong)."""
     dropout: Fraction = 0.1
+    """Dropout in both. INFERRED (strong)."""
     word_patch: bool = True
     """Words attend to patches."""
     instance_level: bool = True
@@ -142,7 +153,7 @@ class AlignmentConfig(Section):
     temperature: Positive = 0.07
     """Divides cosines in InfoNCE. INFERRED (strong)."""
     shared_dim: Count = 768
-    """Width of the space where sentences meet patches."""
+    """Width of the space where sentences meet patches. INFERRED (strong)."""
     negatives: Literal["within_report", "batch", "per_image"] = "within_report"
     """Faithful: within_report. Recommended: per_image, the only one that cannot be solved
     without looking at the image (D-2)."""
@@ -162,15 +173,22 @@ class AlignmentConfig(Section):
 
 
 class TermsConfig(Section):
-    """Every part of the method on a switch, and the weights of the losses. KNOWN: all 1."""
+    """Every part of the method on a switch, and the weights of the losses."""
 
     masked_volume: bool = True
+    """Reconstruct hidden patches. KNOWN."""
     masked_report: bool = True
+    """Reconstruct hidden words. KNOWN."""
     alignment: bool = True
+    """Align sentences with the patches they select. KNOWN."""
     fusion: bool = True
+    """Let the volume help with hidden words; acts through the masked report only. KNOWN."""
     patch_weight: Positive = 1.0
+    """Weight of the patch loss; 0.75 is the authors' average over all voxels. INFERRED (strong)."""
     report_weight: Positive = 1.0
+    """Weight of the report loss. INFERRED (strong)."""
     alignment_weight: Positive = 1.0
+    """Weight of the alignment loss. INFERRED (strong)."""
     normalise_patches: bool = False
     """Compare with each target patch normalised by itself. INFERRED: off (D-19)."""
     count_padding: bool = False
@@ -196,12 +214,15 @@ class OptimizerConfig(Section):
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
     """Not on biases and norms. INFERRED (strong)."""
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
+    """Decay of AdamW's two averages. INFERRED (strong)."""
     batch_size: Count = 14
     """Studies per step and device. UNKNOWN (successor: 4 devices x 14 x 8)."""
     accumulate: Count = 8
-    """Steps whose gradients are summed before an update."""
+    """Batches whose gradients are averaged into one update. UNKNOWN (successor: 8)."""
     length: Count = 200
+    """Length of the run, and of the cosine, in `unit`. UNKNOWN (successor: 200)."""
     warmup: Annotated[int, Field(ge=0)] = 20
+    """Length of the linear rise at the start, in `unit`. UNKNOWN (lineage: 20 to 40)."""
     unit: Literal["epochs", "steps"] = "epochs"
     """Unit of `length` and `warmup`; a step is one update."""
     clip: Positive | None = None
@@ -212,7 +233,9 @@ class TrainerConfig(Section):
     """How the loop runs; nothing here changes what is learned."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto: a GPU where there is one."""
     devices: Count = 1
+    """Processes that train together, one per GPU."""
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "auto"
     """auto: bf16 on a GPU that has it, 32-bit else (bf16 is slower on most CPUs)."""
     workers: Annotated[int, Field(ge=0)] = 4
@@ -222,13 +245,16 @@ class TrainerConfig(Section):
     checkpoint_steps: Count = 500
     """Updates between two resume points."""
     validation_epochs: Count = 1
+    """Epochs between two looks at the validation studies."""
     log_steps: Count = 10
+    """Updates between two logged values."""
 
 
 class Config(Section):
     """A whole run: one value for every choice."""
 
     name: str
+    """Name of the recipe, for messages and reports; it decides nothing."""
     volume: VolumeConfig = VolumeConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     vision_encoder: VisionEncoderConfig = VisionEncoderConfig()
@@ -241,6 +267,7 @@ class Config(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     trainer: TrainerConfig = TrainerConfig()
     seed: Annotated[int, Field(ge=0)] = 42
+    """Of every random draw. INFERRED: 42."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
