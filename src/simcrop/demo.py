@@ -156,11 +156,12 @@ def _evaluate(
 ) -> EncoderResults:
     """Measure one encoder on the held-out patients; an untrained one has no words to speak of."""
     named = _named(on_progress, name)
-    features = embed_store(encoder, store, on_progress=named)
+    has_words = name != UNTRAINED
+    features = embed_store(encoder, store, with_patches=has_words, on_progress=named)
     probes = {fraction: probe(features, store, fraction=fraction) for fraction in FRACTIONS}
-    if name == UNTRAINED:
+    if not has_words:
         return EncoderResults(probes, None)
-    held_out = embed_store(encoder, store, splits=("test",), with_patches=True, on_progress=named)
+    held_out = features.of("test")
     _, scores = zero_shot(encoder, store, held_out)
     grounded = ground_store(encoder, store, held_out)
     grounding = evaluate_grounding(grounded, top_k=encoder.config.alignment.top_k)

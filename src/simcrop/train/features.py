@@ -8,14 +8,15 @@ FEATURES/features.json          feature, contract hash, versions
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from simcrop.data.atomic import atomic_path
+from simcrop.data.body import body_patches
 from simcrop.data.contract import STORED, Contract
 from simcrop.data.preprocessing import Crop, center_crop
 from simcrop.data.store import Store
@@ -34,13 +35,27 @@ class Features:
         index: volume_id, study_id, patient_id and split; empty text where unknown.
         volume_embeddings: one vector per volume.
         patch_embeddings: unit vectors in the space shared with sentences, or None.
+        is_body: which patches hold enough of the patient to be selected.
         failed: volume_id and reason of every volume that could not be used.
     """
 
     index: pd.DataFrame
     volume_embeddings: Float[np.ndarray, "volumes dim"]
     patch_embeddings: Float[np.ndarray, "volumes patches shared"] | None
+    is_body: Bool[np.ndarray, "volumes patches"]
     failed: pd.DataFrame
+
+    def of(self, split: str) -> "Features":
+        """Return the rows of one split."""
+        rows = np.flatnonzero(self.index["split"] == split)
+        patches = None if self.patch_embeddings is None else self.patch_embeddings[rows]
+        return replace(
+            self,
+            index=self.index.iloc[rows].reset_index(drop=True),
+            volume_embeddings=self.volume_embeddings[rows],
+            patch_embeddings=patches,
+            is_body=self.is_body[rows],
+        )
 
     def need_patches(self) -> Float[np.ndarray, "volumes patches shared"]:
         """Return the patch embeddings as float32.
@@ -112,12 +127,13 @@ def _embed(
 ) -> Features:
     kept: list[int] = []
     failed: list[tuple[str, str]] = []
-    vectors, patches = [], []
+    vectors, patches, is_body = [], [], []
     for rows, crops in _batches(index["volume_id"].tolist(), read, batch_size, failed):
         encoded = pretrained.encode(crops)
         vectors.append(pool(encoded, feature).cpu().numpy())
         if with_patches:
             patches.append(pretrained.embed_encoded(encoded).half().cpu().numpy())
+        is_body += [body_patches(crop, pretrained.grid) for crop in crops]
         kept += rows
         on_progress(len(kept) + len(failed), len(index), "embed volumes")
     if not kept:
@@ -129,6 +145,7 @@ def _embed(
         index.iloc[kept].reset_index(drop=True),
         np.concatenate(vectors),
         np.concatenate(patches) if with_patches else None,
+        np.stack(is_body),
         pd.DataFrame(failed, columns=["volume_id", "reason"]),
     )
 

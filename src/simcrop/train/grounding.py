@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from simcrop.data.body import body_patches
 from simcrop.data.preprocessing import Crop, center_crop
 from simcrop.data.store import Store
 from simcrop.evaluate.grounding import GroundedSentence
@@ -42,7 +41,6 @@ def ground_store(
     grounded = []
     for mask in masks.to_dict("records"):
         row, sentence = row_of[mask["volume_id"]], embeddings[mask["sentence"]]
-        crop = read_crop(store, mask["volume_id"], pretrained)
         grounded.append(
             GroundedSentence(
                 study_id=mask["study_id"],
@@ -52,7 +50,7 @@ def ground_store(
                 similarity=patches[row] @ sentence,
                 swapped_similarity=patches[other_of[row]] @ sentence,
                 mask_share=mask_share(store, mask["path"], mask["volume_id"], pretrained),
-                is_body=body_patches(crop, pretrained.grid),
+                is_body=features.is_body[row],
             )
         )
     return grounded
@@ -99,13 +97,7 @@ def zero_shot(
     table = store.need_labels()
     names = tuple(name for name in table.columns if name in PROMPTS)
     patches = features.need_patches()
-    is_body = np.stack(
-        [
-            body_patches(read_crop(store, volume, pretrained), pretrained.grid)
-            for volume in features.index["volume_id"]
-        ]
-    )
-    columns = [_score(pretrained, patches, is_body, PROMPTS[name]) for name in names]
+    columns = [_score(pretrained, patches, features.is_body, PROMPTS[name]) for name in names]
     labels = table.loc[features.index["study_id"], list(names)].to_numpy(dtype=np.int64)
     patients = features.index["patient_id"].tolist()
     return names, auroc_intervals(np.stack(columns, axis=1), labels, patients)
