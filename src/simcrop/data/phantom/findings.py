@@ -19,17 +19,17 @@ from simcrop.data.phantom.studio import Lesion, Studio
 
 def paint_nodule(s: Studio) -> Lesion:
     """Paint one to four round solid nodules; the first is the largest."""
-    diameter = s.rng.uniform(24, 36) * s.dial.size
-    number = 1 + (s.rng.random() < 0.45) * int(s.rng.integers(1, 4))
+    diameter = s.rng.uniform(25, 36) * s.dial.size
+    number = 1 + (s.rng.random() < 0.5) * int(s.rng.integers(1, 4))
     hu, parts, taken = s.rng.uniform(15, 60), [], []
-    for radius in [diameter / 2, *([diameter * 0.42] * (number - 1))]:
+    for radius in [diameter / 2, *([diameter * 0.45] * (number - 1))]:
         place = s.places.take(radius + 3, min(radius * 0.8, 14))
         axes = radius * np.array([1, s.rng.uniform(0.85, 1), s.rng.uniform(0.85, 1)])
         box, cover = s.blob(place.center, axes, s.rng.uniform(0, np.pi), 0.08 * radius)
         parts.append((box, s.fill_air(box, cover, hu)))
         taken.append(place)
     side, level = _common(taken)
-    return Lesion("Lung nodule", side, level, round(diameter), s.mask(*parts))
+    return Lesion("Lung nodule", side, level, round(diameter), s.mask(*parts), number)
 
 
 def paint_ground_glass(s: Studio) -> Lesion:
@@ -115,7 +115,8 @@ def paint_pleural_effusion(s: Studio) -> Lesion:
 
 def paint_cardiomegaly(s: Studio) -> Lesion:
     """Return the heart, which was painted large with the anatomy."""
-    width = 2 * s.patient.heart[1][0] * 0.9
+    (_, axes), turn = s.patient.heart, s.patient.heart_turn
+    width = 2 * np.hypot(axes[0] * np.cos(turn), axes[1] * np.sin(turn))
     mask = s.canvas.organs == ORGAN["heart"]
     return Lesion("Cardiomegaly", "", "", round(width), mask)
 
@@ -190,7 +191,7 @@ def paint_coronary_calcification(s: Studio) -> Lesion:
         return center + np.array([cos * x - sin * y, sin * x + cos * y, z])
 
     stops = np.sort(s.rng.uniform(0, 0.75, int(s.rng.integers(3, 5))))
-    radius = s.rng.uniform(4.5, 6.5) * s.dial.size
+    radius = s.rng.uniform(5, 7) * s.dial.size
     parts = [_chalk(s, on_heart(t), on_heart(t + 0.22), radius) for t in stops]
     return Lesion("Coronary artery wall calcification", "", name, None, s.mask(*parts))
 

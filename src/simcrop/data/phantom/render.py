@@ -23,15 +23,10 @@ SPACING_MM = (5.5, 5.5, 8.0)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A finding of a phantom with the sentence that states it and its true voxels."""
+class Finding(Lesion):
+    """A lesion of a phantom with the sentence of the findings that states it."""
 
-    label: str
-    side: str
-    level: str
-    size_mm: int | None
-    mask: np.ndarray
-    sentence: str
+    sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,9 +83,7 @@ def make_phantom(
     remarks = paint_incidentals(canvas, patient, extras)
     studio = Studio(canvas, patient, Places(patient, lesions), lesions, dial)
     painted = [PAINTERS[label][1](studio) for label in labels]
-    findings = tuple(
-        Finding(d.label, d.side, d.level, d.size_mm, d.mask, describe(d, words)) for d in painted
-    )
+    findings = tuple(Finding(**vars(d), sentence=describe(d, words)) for d in painted)
     findings_text = _write_findings(findings, labels, remarks, words)
     impression = _write_impression(painted, words)
     hu = _scan(canvas, noise, dial.noise_hu)

@@ -35,7 +35,9 @@ class Lesion:
     Attributes:
         side: "left", "right", "both", or "" where the finding has no side.
         level: "upper", "middle", "lower", a part of the aorta or a coronary artery, or "".
-        size_mm: the measure a report would give, None where none is given.
+        size_mm: the measure a report would give, None where none is given; of the largest.
+        mask: the true voxels.
+        count: how many there are, where they can be counted.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Lesion:
     level: str
     size_mm: int | None
     mask: np.ndarray
+    count: int = 1
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,17 @@ PHRASES = {
     ),
 }
 
+SEVERAL_NODULES = Phrases(
+    (
+        "Several nodules{place}, the largest of {size} mm.",
+        "Multiple round nodules{place} up to {size} mm.",
+        "There are solid nodules{place}.",
+    ),
+    ("Multiple pulmonary nodules.", "Several lung nodules up to {size} mm."),
+    PHRASES["Lung nodule"].absent,
+    ("Multiple nodules{place}, metastases possible.", "Nodules{place}, follow-up advised."),
+)
+
 # Per side and level of the lung; the middle of the left lung is the lingula.
 _LOBES = {
     ("left", "middle"): ("in the lingula", "in the middle zone of the left lung"),
@@ -182,20 +193,24 @@ NORMAL_IMPRESSION = (
 
 def describe(lesion: Lesion, rng: np.random.Generator) -> str:
     """Return a sentence of the findings for a lesion; about one in six names no place."""
-    phrases = PHRASES[lesion.label]
+    phrases = _phrases(lesion)
     pool = phrases.unplaced if rng.random() < 1 / 6 else phrases.present
     return str(rng.choice(pool)).format(place=_place(lesion, rng), size=lesion.size_mm)
 
 
 def conclude(lesion: Lesion, rng: np.random.Generator) -> str:
     """Return a sentence of the impression for a lesion."""
-    pool = PHRASES[lesion.label].impression
+    pool = _phrases(lesion).impression
     return str(rng.choice(pool)).format(place=_place(lesion, rng))
 
 
 def deny(label: str, rng: np.random.Generator) -> str:
     """Return a sentence saying that a finding is absent."""
     return str(rng.choice(PHRASES[label].absent))
+
+
+def _phrases(lesion: Lesion) -> Phrases:
+    return SEVERAL_NODULES if lesion.count > 1 else PHRASES[lesion.label]
 
 
 def _place(lesion: Lesion, rng: np.random.Generator) -> str:
