@@ -162,7 +162,7 @@ class AlignmentConfig(Section):
     volume_pass: Literal["masked", "unmasked"] = "masked"
     """Align on the visible quarter (faithful) or on a second pass that sees all (D-4)."""
     reach: Annotated[int, Field(ge=0)] | None = None
-    """Attention reach in patches of the alignment pass; None is global, as in the paper.
+    """Attention reach in patches of the alignment pass; null is global, as in the paper.
     1 (recommended for grounding) keeps what a patch says about its own place."""
     sentence_weights: Literal["equal", "inverse_frequency"] = "equal"
     """Weight of a sentence; inverse_frequency is the log of its rarity in the training set."""
@@ -230,12 +230,12 @@ class OptimizerConfig(Section):
 
 
 class TrainerConfig(Section):
-    """How the loop runs; nothing here changes what is learned."""
+    """How the loop runs."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: a GPU where there is one."""
     devices: Count = 1
-    """Processes that train together, one per GPU."""
+    """Processes that train together, one per GPU; each has batches of its own."""
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "auto"
     """auto: bf16 on a GPU that has it, 32-bit else (bf16 is slower on most CPUs)."""
     workers: Annotated[int, Field(ge=0)] = 4
