@@ -60,7 +60,7 @@ _TINY = Config(
     vision_encoder=VisionEncoderConfig(dim=64, depth=3, heads=4),
     vision_decoder=VisionDecoderConfig(dim=48, depth=1, heads=4),
     text=TextConfig(max_words=256, vocabulary="corpus"),
-    fusion=FusionConfig(dim=96, heads=4, mlp_dim=192, depth=1),
+    fusion=FusionConfig(dim=96, heads=4, mlp_dim=192, depth=1, dropout=0.0),
     masking=MaskingConfig(word_ratio=0.5, word_variants=1),
     alignment=AlignmentConfig(top_k=3, shared_dim=128),
     terms=TermsConfig(normalise_patches=True),
@@ -75,7 +75,10 @@ _TINY = Config(
 _TINY_RECOMMENDED = _TINY.model_copy(
     update={
         "name": "tiny_recommended",
-        "alignment": AlignmentConfig(top_k=3, shared_dim=128, **_RECOMMENDED),
+        # Soft tissue gets more of the range: the alignment loss falls sooner (7.4 against 7.7
+        # at 400 steps). K = 8 of 120 sooner still (7.0; K = 20: 6.9, but coarser maps).
+        "volume": _TINY.volume.model_copy(update={"window_hu": (-1000.0, 300.0)}),
+        "alignment": AlignmentConfig(top_k=8, shared_dim=128, **_RECOMMENDED),
     }
 )
 
