@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=2000)
     parser.add_argument("--test", type=int, default=400)
     parser.add_argument("--difficulty", type=float, default=0.5)
-    parser.add_argument("--epochs", type=int, default=14, help="of the CNN; 0 leaves it out")
+    parser.add_argument("--epochs", type=int, default=18, help="of the CNN; 0 leaves it out")
     parser.add_argument("--seed", type=int, default=0, help="the test phantoms take the next one")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
