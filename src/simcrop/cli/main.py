@@ -54,6 +54,7 @@ def main() -> None:
     except (SimCroPError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped; finished work is kept", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # what typer makes of Ctrl-C
+            print("stopped; finished work is kept", file=sys.stderr)
+        raise

@@ -75,9 +75,11 @@ def pretrain(
 
     with _quiet_lightning():
         trainer = _trainer(config, machine, run, data, first_step, export, on_progress)
-        trainer.fit(
-            module, data, ckpt_path=run.resume if resume else None, weights_only=resume or None
-        )
+        resume_point = run.resume if resume else None
+        try:
+            trainer.fit(module, data, ckpt_path=resume_point, weights_only=resume or None)
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from stop
     run.draw_curves()
     return module
 
