@@ -125,4 +125,4 @@ class MetricsFile(Logger):
         """Append the values of one step."""
         with self.path.open("a", newline="", encoding="utf-8") as file:
             rows = [(step, name, value) for name, value in metrics.items() if name != "epoch"]
-            csv.writer(file).writerows(rows)
+            csv.writer(file, lineterminator="\n").writerows(rows)
