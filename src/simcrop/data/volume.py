@@ -81,9 +81,7 @@ def read_image(path: Path | str) -> sitk.Image:
     path = Path(path)
     if not path.exists():
         raise DataError(
-            complain(
-                f"{path}: no such file or folder", "a volume", "Correct the path in the table."
-            )
+            complain(f"{path}: no such file or folder", "a volume", "Correct the path.")
         )
     try:
         with _quietly():
