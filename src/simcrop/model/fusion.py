@@ -8,10 +8,11 @@
 Paper: section "Cross-granularity fusion"; each granularity is a switch.
 """
 
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from simcrop.model.transformer import PostNormAttention, PostNormMLP
+from simcrop.types import WordMask
 
 
 class FusionLayer(nn.Module):
@@ -56,7 +57,7 @@ class FusionLayer(nn.Module):
     def forward(
         self,
         words: Float[Tensor, "batch words dim"],
-        is_valid: Bool[Tensor, "batch words"],
+        is_valid: WordMask,
         patch_tokens: Float[Tensor, "batch patches patch_dim"],
     ) -> Float[Tensor, "batch words dim"]:
         """Return the words with what the volume says; padded words are meaningless."""

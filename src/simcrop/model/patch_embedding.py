@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from simcrop.geometry import PatchGrid
+from simcrop.types import Patches
 
 
 class PatchEmbedding(nn.Module):
@@ -20,8 +21,6 @@ class PatchEmbedding(nn.Module):
         nn.init.xavier_uniform_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)
 
-    def forward(
-        self, patches: Float[Tensor, "batch patches patch_voxels"]
-    ) -> Float[Tensor, "batch patches dim"]:
+    def forward(self, patches: Patches) -> Float[Tensor, "batch patches dim"]:
         """Return one token per patch, without position."""
         return self.projection(patches)

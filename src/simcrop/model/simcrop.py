@@ -28,6 +28,7 @@ from simcrop.model.projection import ProjectionHead, pool_sentences
 from simcrop.model.text_decoder import TextDecoder
 from simcrop.model.vision_decoder import VisionDecoder
 from simcrop.model.vision_encoder import VisionEncoder
+from simcrop.types import Patches
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Terms:
 class SimCroPInput(NamedTuple):
     """One batch as the networks see it; text fields are empty where their term is off."""
 
-    patches: Float[Tensor, "batch patches patch_voxels"]
+    patches: Patches
     findings_states: Float[Tensor, "batch findings_words text_dim"]
     sentence_of_word: Int[Tensor, "batch findings_words"]
     num_sentences: int
@@ -147,9 +148,7 @@ class SimCroP(nn.Module):
             )
         return SimCroPOutput(predicted, embeddings, aligned, sentences, logits)
 
-    def embed_patches(
-        self, patches: Float[Tensor, "batch patches patch_voxels"]
-    ) -> Float[Tensor, "batch patches shared"]:
+    def embed_patches(self, patches: Patches) -> Float[Tensor, "batch patches shared"]:
         """Return every patch in the shared space, all patches being seen."""
         return self.image_projection(self.vision_encoder(patches, reach=self.reach).patch_tokens)
 

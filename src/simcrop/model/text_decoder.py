@@ -5,10 +5,11 @@ embedding is added: order comes from the frozen text encoder's states.
 """
 
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from simcrop.model.transformer import PostNormAttention, PostNormMLP
+from simcrop.types import WordMask
 
 
 class TextDecoder(nn.Module):
@@ -36,8 +37,8 @@ class TextDecoder(nn.Module):
     def forward(
         self,
         words: Float[Tensor, "batch words dim"],
-        is_valid: Bool[Tensor, "batch words"],
-        is_counted: Bool[Tensor, "batch words"],
+        is_valid: WordMask,
+        is_counted: WordMask,
     ) -> Float[Tensor, "counted vocabulary"]:
         """Return logits of the counted words, row by row in the order of `words[is_counted]`.
 

@@ -8,11 +8,12 @@ import hashlib
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from simcrop.errors import ConfigError, complain
 from simcrop.report.tokens import locate_text_encoder
+from simcrop.types import WordIds, WordMask
 
 
 class TextEncoder(nn.Module):
@@ -47,9 +48,7 @@ class TextEncoder(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(
-        self, ids: Int[Tensor, "batch words"], is_valid: Bool[Tensor, "batch words"]
-    ) -> Float[Tensor, "batch words text_dim"]:
+    def forward(self, ids: WordIds, is_valid: WordMask) -> Float[Tensor, "batch words text_dim"]:
         """Return the last hidden state of every word; padded words are meaningless."""
         return self.bert(input_ids=ids, attention_mask=is_valid.long()).last_hidden_state
 

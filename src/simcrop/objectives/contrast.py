@@ -25,6 +25,7 @@ from simcrop.objectives.alignment import (
     select_top_k,
     similarity_map,
 )
+from simcrop.types import Scalar
 
 PerSentence = Float[Tensor, "batch sentences"]
 
@@ -72,7 +73,7 @@ def _average(
     has_pair: Bool[Tensor, "batch sentences"],
     weights: PerSentence,
     reduction: str,
-) -> Float[Tensor, ""]:
+) -> Scalar:
     """Average over sentences: within each report first ("report") or all at once ("sentence").
 
     Sentences without a pair and those of weight 0 are left out, and so are reports that have no
@@ -87,7 +88,7 @@ def _average(
 
 def within_report(
     inputs: AlignmentInput, *, top_k: int, temperature: float, reduction: str
-) -> Float[Tensor, ""]:
+) -> Scalar:
     """Return the authors' loss: a report's sentences against the regions they selected.
 
     Both directions (sentence to region, region to sentence) are summed, not halved. Reports
@@ -105,9 +106,7 @@ def within_report(
     return _average(loss, has_pair, inputs.weights, reduction)
 
 
-def batch(
-    inputs: AlignmentInput, *, top_k: int, temperature: float, reduction: str
-) -> Float[Tensor, ""]:
+def batch(inputs: AlignmentInput, *, top_k: int, temperature: float, reduction: str) -> Scalar:
     """Return InfoNCE of all sentences of the batch against all regions of the batch.
 
     As `within_report`, with the batch's other sentences as further negatives.
@@ -122,9 +121,7 @@ def batch(
     return _average(loss.view(shape), has_pair.view(shape), inputs.weights, reduction)
 
 
-def per_image(
-    inputs: AlignmentInput, *, top_k: int, temperature: float, reduction: str
-) -> Float[Tensor, ""]:
+def per_image(inputs: AlignmentInput, *, top_k: int, temperature: float, reduction: str) -> Scalar:
     """Return InfoNCE where every sentence selects a region in every volume of the batch.
 
     Two directions are summed: a sentence must prefer its own volume to volumes whose report
@@ -186,7 +183,7 @@ def _own_sentence_against_others(
     return torch.where(has_others[:, None], loss, torch.zeros_like(loss))
 
 
-NEGATIVES: dict[str, Callable[..., Float[Tensor, ""]]] = {
+NEGATIVES: dict[str, Callable[..., Scalar]] = {
     "within_report": within_report,
     "batch": batch,
     "per_image": per_image,

@@ -6,10 +6,10 @@ Paper: multi-modal masked modelling, radiograph reconstruction loss.
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from simcrop.types import Patches, Scalar
 
-def normalise_patches(
-    patches: Float[Tensor, "batch patches patch_voxels"], eps: float = 1e-6
-) -> Float[Tensor, "batch patches patch_voxels"]:
+
+def normalise_patches(patches: Patches, eps: float = 1e-6) -> Patches:
     """Return every patch with mean 0 and variance 1; `eps` keeps constant patches (air) finite."""
     centred = patches - patches.mean(dim=-1, keepdim=True)  # twice as fast as torch.var_mean
     variance = centred.square().sum(dim=-1, keepdim=True) / (patches.shape[-1] - 1)
@@ -22,7 +22,7 @@ def patch_loss(
     *,
     normalise: bool = False,
     is_counted: Bool[Tensor, "batch masked patch_voxels"] | None = None,
-) -> Float[Tensor, ""]:
+) -> Scalar:
     """Return the mean squared error over the voxels of the hidden patches.
 
     Args:

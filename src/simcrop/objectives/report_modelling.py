@@ -4,15 +4,17 @@ Paper: multi-modal masked modelling, report reconstruction loss.
 """
 
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from simcrop.types import Scalar, WordMask
 
 
 def counted_words(
-    is_masked: Bool[Tensor, "batch words"],
-    is_valid: Bool[Tensor, "batch words"],
+    is_masked: WordMask,
+    is_valid: WordMask,
     positions: str = "masked",
-) -> Bool[Tensor, "batch words"]:
+) -> WordMask:
     """Return which words enter the loss: the hidden ones, or every real one.
 
     Differs: the authors' lineage averages over padding as well; `positions="all"` is their
@@ -30,7 +32,7 @@ def counted_words(
 
 def report_loss(
     word_logits: Float[Tensor, "counted vocabulary"], words: Int[Tensor, " counted"]
-) -> Float[Tensor, ""]:
+) -> Scalar:
     """Return the mean cross-entropy in nat over the counted words; 0 where there is none."""
     if not len(words):
         return word_logits.sum() * 0

@@ -6,13 +6,11 @@ Paper: total objective, all weights 1.
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+
+from simcrop.types import Scalar
 
 
-def total_loss(
-    terms: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, float]
-) -> Float[Tensor, ""]:
+def total_loss(terms: Mapping[str, Scalar], weights: Mapping[str, float]) -> Scalar:
     """Return the sum over terms of weight times loss.
 
     Raises:
