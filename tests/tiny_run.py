@@ -30,16 +30,16 @@ def tiny(*settings: str, recipe: str = "tiny") -> Config:
     return override(RECIPES[recipe], [*SHORT, *settings])
 
 
-def text_states(config: Config, store: Store, encoder: TextEncoder) -> TextStates:
-    """The text of all studies of a store."""
-    reports = {study: store.report(study) for study in store.reports.index}
+def text_states(config: Config, store: Store, encoder: TextEncoder, num_studies=24) -> TextStates:
+    """The text of the first studies of a store."""
+    reports = {study: store.report(study) for study in sorted(store.reports.index)[:num_studies]}
     tokenizer = load_tokenizer("packaged")
     return TextStates(reports, config, tokenizer, encoder, store.folder / "text")
 
 
-def study_dataset(config: Config, store: Store, texts: TextStates, studies=None) -> StudyDataset:
-    """The studies of a store as a run sees them in training."""
-    studies = sorted(store.reports.index) if studies is None else studies
+def study_dataset(config: Config, store: Store, texts: TextStates) -> StudyDataset:
+    """The studies whose text is given, as a run sees them in training."""
+    studies = sorted(texts.texts)
     weights = texts.sentence_weights(studies)
     return StudyDataset(
         store,
