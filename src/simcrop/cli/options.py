@@ -56,4 +56,6 @@ def num_workers(wanted: int) -> int:
     """Return the number of processes to use."""
     import os
 
-    return wanted or len(os.sched_getaffinity(0))
+    if wanted or not hasattr(os, "sched_getaffinity"):  # macOS and Windows have none
+        return wanted or os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
