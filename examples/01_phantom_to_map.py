@@ -2,7 +2,7 @@
 
     python examples/01_phantom_to_map.py
 
-Six updates of a tiny network learn nothing; the point is which function does what. The command
+Four updates of a tiny network learn nothing; the point is which function does what. The command
 line does the same: docs/tutorial/first-pre-training.md.
 """
 
@@ -27,12 +27,12 @@ def main(folder: Path) -> None:
     # line, and checked: a misspelt name or an impossible value is an error with that path.
     config = override(
         load_recipe("tiny_recommended"),
-        ["optimizer.length=6", "optimizer.warmup=1", "optimizer.batch_size=8"],
+        ["optimizer.length=4", "optimizer.warmup=1", "optimizer.batch_size=4"],
     )
 
     # An archive is what a hospital has: tables and files. A store is what a network reads. The
     # contract of the configuration says how to get from one to the other.
-    archive = write_phantoms(folder / "archive", 12, seed=0)
+    archive = write_phantoms(folder / "archive", 8, seed=0)
     summary = prepare(archive, folder / "store", config.volume.contract())
     print(f"{summary.num_prepared} volumes prepared, {summary.num_refused} refused")
 

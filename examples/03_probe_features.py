@@ -20,7 +20,7 @@ def main() -> None:
     num_patients, num_volumes, dim = 200, 500, 32
 
     # Several volumes per patient, as in reality: they must not end up on both sides of a split.
-    patients = np.array([f"patient_{i:03d}" for i in rng.integers(num_patients, size=num_volumes)])
+    patients = [f"patient_{i:03d}" for i in rng.integers(num_patients, size=num_volumes)]
     labels = (rng.random((num_volumes, len(LABELS))) < 0.3).astype(int)
     strong = features_with_signal(labels, 1.0, dim, rng)
     weak = features_with_signal(labels, 0.3, dim, rng)
@@ -28,6 +28,7 @@ def main() -> None:
     part = split_patients(patients, val_fraction=0.2, test_fraction=0.3, seed=0)
     split = np.array([part[patient] for patient in patients])
     train, val, test = (split == name for name in ("train", "val", "test"))
+    test_patients = [patients[i] for i in np.flatnonzero(test)]
 
     scores = {}
     for name, features in {"strong": strong, "weak": weak}.items():
@@ -35,13 +36,13 @@ def main() -> None:
         # choice, so their figures are not flattered by one.
         probe = fit_linear_probe(features[train], labels[train], features[val], labels[val])
         scores[name] = probe.scores(features[test])
-        result = auroc_intervals(scores[name], labels[test], patients[test])
+        result = auroc_intervals(scores[name], labels[test], test_patients)
         for label, one in zip(LABELS, result.per_label, strict=True):
             print(f"{name:6} {label:16} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]")
 
     # Two encoders on the same patients: compare them pairwise. Their intervals may overlap while
     # the difference is clear, since both meet the same hard patients.
-    difference = auroc_differences(scores["strong"], scores["weak"], labels[test], patients[test])
+    difference = auroc_differences(scores["strong"], scores["weak"], labels[test], test_patients)
     mean = difference.mean
     print(f"difference of the means {mean.value:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}]")
 
