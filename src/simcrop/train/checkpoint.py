@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError
@@ -112,7 +112,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{error}\nThe checkpoint was written by another version, or edited."
         ) from error
-    vocabulary = tensors.pop("vocabulary", torch.zeros(0, dtype=torch.int64))
+    if "vocabulary" not in tensors:
+        _refuse(["missing: vocabulary"], folder)
+    vocabulary = tensors.pop("vocabulary")
     text = description["text_encoder"]
     simcrop = build_simcrop(config, text_dim=text["dim"], vocabulary_size=len(vocabulary))
     _check_tensors(simcrop.state_dict(), tensors, folder)
@@ -130,7 +132,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
         ) from error
     needed = {"format", "config", "text_encoder", "step", "contract_hash"}
     is_ours = isinstance(description, dict) and needed <= description.keys()
-    if not is_ours or not {"dim", "fingerprint"} <= set(description["text_encoder"]):
+    text = description["text_encoder"] if is_ours else None
+    if not isinstance(text, dict) or not {"dim", "fingerprint"} <= text.keys():
         raise CheckpointError(
             complain(
                 f"{folder / 'config.json'} is not ours",
@@ -160,8 +163,12 @@ def _check_tensors(
         if found[name].shape != expected[name].shape
     ]
     if problems:
-        raise CheckpointError(
-            f"{folder}: the weights do not fit the configuration beside them:\n  "
-            + "\n  ".join(problems[:20])
-            + "\nCopy config.json and model.safetensors from the same run."
-        )
+        _refuse(problems, folder)
+
+
+def _refuse(problems: list[str], folder: Path) -> NoReturn:
+    raise CheckpointError(
+        f"{folder}: the weights do not fit the configuration beside them:\n  "
+        + "\n  ".join(problems[:20])
+        + "\nCopy config.json and model.safetensors from the same run."
+    )
