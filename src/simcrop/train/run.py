@@ -80,7 +80,8 @@ def pretrain(
             trainer.fit(module, data, ckpt_path=resume_point, weights_only=resume or None)
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from stop
-    run.draw_curves()
+    if trainer.is_global_zero:
+        run.draw_curves()
     return module
 
 

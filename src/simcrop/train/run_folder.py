@@ -37,6 +37,7 @@ class RunFolder:
         self.checkpoint = folder / "checkpoint"
         self.resume = folder / "resume" / "last.ckpt"
 
+    @rank_zero_only
     def start(self, config: Config, store: Store) -> None:
         """Make the folder and write down what is being run.
 
@@ -99,6 +100,11 @@ class MetricsFile(Logger):
     def __init__(self, path: Path, first_step: int) -> None:
         super().__init__()
         self.path = path
+        self._open(first_step)
+
+    @rank_zero_only
+    def _open(self, first_step: int) -> None:
+        path = self.path
         if path.exists():  # a resumed run repeats the steps after its last resume point
             header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
             done = [row for row in rows if int(row.partition(",")[0]) < first_step]
