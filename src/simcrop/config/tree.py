@@ -150,6 +150,11 @@ class AlignmentConfig(Section):
 
     top_k: Count = 32
     """Patches that a sentence selects. INFERRED (older working copy)."""
+    top_k_start: Count | None = None
+    """K at the start of the run, from where it falls to `top_k`; None keeps it constant, as in
+    the paper. All patches (recommended) lets every patch learn before few are selected."""
+    top_k_anneal: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
+    """Share of the run in which K falls, geometrically."""
     temperature: Positive = 0.07
     """Divides cosines in InfoNCE. INFERRED (strong)."""
     shared_dim: Count = 768

@@ -22,6 +22,17 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.A
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 
 
+def annealed_top_k(start: int, end: int, progress: float) -> int:
+    """Return K on its way from `start` to `end`: geometric in `progress`, which ends at 1.
+
+    With every patch selected all of them learn; as K falls, the evidence is left to the patches
+    that hold it. A fixed small K starts from whatever patches lie highest before anything is
+    learned, and may tie a finding to a place where it is not.
+    """
+    share = min(1.0, max(0.0, progress))
+    return round(start * (end / start) ** share)
+
+
 def warmup_cosine(warmup: int, length: int) -> Callable[[int], float]:
     """Return the share of the peak learning rate at each update.
 

@@ -20,7 +20,7 @@ from simcrop.objectives.contrast import NEGATIVES, AlignmentInput
 from simcrop.objectives.reconstruction import patch_loss
 from simcrop.objectives.report_modelling import counted_words, report_loss
 from simcrop.objectives.total import total_loss
-from simcrop.train.optimization import build_optimizer, warmup_cosine
+from simcrop.train.optimization import annealed_top_k, build_optimizer, warmup_cosine
 
 _VALIDATION = 2**31  # step numbers from here on belong to validation batches
 
@@ -58,7 +58,7 @@ class Pretraining(LightningModule):
         word_class = torch.full((text_encoder.vocabulary_size,), unknown)
         word_class[vocabulary] = torch.arange(len(vocabulary))
         self.register_buffer("word_class", word_class, persistent=False)
-        self.updates_per_epoch = updates_per_epoch
+        self._updates_per_unit = updates_per_epoch if config.optimizer.unit == "epochs" else 1
 
     @property
     def text_encoder(self) -> TextEncoder:
@@ -135,10 +135,19 @@ class Pretraining(LightningModule):
         )
         return NEGATIVES[settings.negatives](
             inputs,
-            top_k=settings.top_k,
+            top_k=self._top_k(),
             temperature=settings.temperature,
             reduction=settings.reduction,
         )
+
+    def _top_k(self) -> int:
+        """Return K of this update; validation uses the final one."""
+        settings = self.config.alignment
+        if settings.top_k_start is None or not self.training:
+            return settings.top_k
+        length = self.config.optimizer.length * self._updates_per_unit
+        progress = self.global_step / (length * settings.top_k_anneal)
+        return annealed_top_k(settings.top_k_start, settings.top_k, progress)
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum of the terms."""
@@ -190,9 +199,10 @@ class Pretraining(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and its schedule in updates."""
         settings = self.config.optimizer
-        per_unit = self.updates_per_epoch if settings.unit == "epochs" else 1
         optimizer = build_optimizer(self.simcrop, settings)
-        share = warmup_cosine(settings.warmup * per_unit, settings.length * per_unit)
+        share = warmup_cosine(
+            settings.warmup * self._updates_per_unit, settings.length * self._updates_per_unit
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {
             "optimizer": optimizer,
