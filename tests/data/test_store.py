@@ -92,3 +92,12 @@ def test_a_damaged_volume_is_named(store):
     (store.folder / "volumes" / "v2.nii.gz").write_bytes(b"")
     with pytest.raises(DataError, match=r"v2\.nii\.gz: missing or damaged.*prepare"):
         store.read_hu("v2")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_volume_cut_short_is_refused(store, share):
+    path = store.folder / store.volumes.at["v1", "path"]
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match=r"damaged, \d+ bytes; expected \d+"):
+        store.read_hu("v1")

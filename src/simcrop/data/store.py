@@ -116,8 +116,22 @@ class Store:
 
         The array is a transposed view of the (z, y, x) memory that SimpleITK decoded: x runs
         fastest, nothing is reordered. Copy to C order only where an operation needs it.
+
+        Raises:
+            DataError: if the file is missing, damaged, or not as long as when it was written;
+                SimpleITK fills what is cut off with 0, the HU of water, without a word.
         """
-        image = self._read(str(self.volumes.at[volume_id, "path"]))
+        row = self.volumes.loc[volume_id]
+        path = self.folder / str(row["path"])
+        if path.exists() and (found := path.stat().st_size) != row["bytes"]:
+            raise DataError(
+                complain(
+                    f"{path}: missing or damaged, {found} bytes",
+                    f"{row['bytes']}, as it was written",
+                    "Copy the store again, or delete the file and run `simcrop prepare` again.",
+                )
+            )
+        image = self._read(str(row["path"]))
         return array_of(image), affine_of(image)
 
     def read_mask(self, path: str) -> Bool[np.ndarray, "x y z"]:
