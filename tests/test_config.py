@@ -57,6 +57,8 @@ PAPER_VALUES = {
     },
     "alignment": {
         "top_k": 32,
+        "top_k_start": None,
+        "top_k_anneal": 0.6,  # unused while top_k_start is None
         "temperature": 0.07,
         "shared_dim": 768,
         "negatives": "within_report",

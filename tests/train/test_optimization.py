@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from simcrop.config import OptimizerConfig
-from simcrop.train.optimization import build_optimizer, warmup_cosine
+from simcrop.train.optimization import annealed_top_k, build_optimizer, warmup_cosine
 
 
 def test_only_matrices_decay_and_frozen_parts_are_left_out():
@@ -35,6 +35,15 @@ def test_the_rate_rises_linearly_peaks_once_and_falls_to_zero(warmup, length):
     assert shares[(warmup + length) // 2] == pytest.approx(0.5, abs=0.1)
     assert shares[length] == pytest.approx(0, abs=1e-12)
     assert share(length + 50) == pytest.approx(0, abs=1e-12)
+
+
+def test_k_falls_geometrically_from_start_to_end_and_stays():
+    found = [annealed_top_k(120, 3, progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0, 1.7)]
+    assert found[0] == 120
+    assert found[-2:] == [3, 3]
+    for share, k in zip((0.25, 0.5, 0.75), found[1:4], strict=True):
+        assert k == pytest.approx(120 * (3 / 120) ** share, abs=1)
+    assert found == sorted(found, reverse=True)
 
 
 def test_the_schedule_drives_the_optimizer():

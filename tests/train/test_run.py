@@ -105,6 +105,7 @@ SMALL = (
     "masking.word_variants=2",
     "augmentation.crop_scale=[0.8, 1.0]",
     "augmentation.shift_probability=0.5",
+    "alignment.top_k_start=30",
 )
 
 
