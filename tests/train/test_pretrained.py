@@ -172,7 +172,7 @@ def test_ground_writes_a_map_and_a_picture_for_every_sentence(
     assert [one.sentence for one in written] == SENTENCES
     for number, one in enumerate(written, start=1):
         assert one.map_path.name == f"{number}_map.nii.gz"
-        assert one.picture_path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert one.picture_paths[0].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert -1 <= one.median <= one.peak <= 1
         extent = np.array(nibabel.load(ct_path).shape)
         index = np.linalg.inv(nibabel.load(ct_path).affine) @ (*one.peak_mm, 1)

@@ -43,4 +43,4 @@ def ground(
             err=True,
         )
         print(one.map_path)
-        print(one.picture_path)
+        print(*one.picture_paths, sep="\n")

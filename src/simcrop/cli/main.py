@@ -33,10 +33,11 @@ for command in (phantom, prepare, pretrain, embed, probe, ground, recipe, demo):
     app.command()(command)
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         print(__version__)
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

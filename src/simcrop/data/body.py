@@ -12,8 +12,8 @@ from jaxtyping import Bool
 from simcrop.data.preprocessing import Crop
 from simcrop.geometry import PatchGrid
 
-AIR_HU = -950.0
-MIN_SHARE = 0.1
+AIR_HU = -900.0
+MIN_SHARE = 0.25
 
 
 def body_patches(
@@ -22,7 +22,7 @@ def body_patches(
     """Return which patches of a crop are worth selecting.
 
     A patch counts when at least `min_share` of its voxels lie above `threshold_hu` and are no
-    padding. Lung counts, emphysematous lung too, for its vessels; the air around the patient
+    padding. Lung counts, emphysematous lung too, for its vessels and noise; air around the patient
     (-1000 HU) does not.
     """
     is_body = torch.from_numpy((crop.voxels > threshold_hu) & ~crop.is_padding)

@@ -22,7 +22,7 @@ from simcrop.data.volume import (
     write_volume,
 )
 from simcrop.evaluate.figures import grounding_figure
-from simcrop.evaluate.slices import LUNG_WINDOW, Voxel, Window
+from simcrop.evaluate.slices import LUNG_WINDOW, Voxel, Window, mask_voxel
 from simcrop.train.pretrained import Pretrained, SimilarityMap
 
 
@@ -33,7 +33,8 @@ class GroundedFile:
     Attributes:
         sentence: the query.
         map_path: similarity map, NIfTI on the patch grid.
-        picture_path: axial, coronal and sagittal slice through the peak.
+        picture_paths: axial, coronal and sagittal slice through the peak and, where a mask is
+            given, through the mask.
         peak_mm: RAS+ position of the centre of the most similar body patch.
         peak: its similarity.
         median: similarity of the median body patch.
@@ -41,7 +42,7 @@ class GroundedFile:
 
     sentence: str
     map_path: Path
-    picture_path: Path
+    picture_paths: tuple[Path, ...]
     peak_mm: tuple[float, float, float]
     peak: float
     median: float
@@ -63,7 +64,8 @@ def ground(
         volume_path: file or DICOM folder.
         sentences: what to look for.
         folder: where `1_map.nii.gz`, `1_picture.png`, `2_map.nii.gz`, ... are written.
-        mask_path: a mask whose outline the pictures show, in the CT's frame.
+        mask_path: a mask whose outline the pictures show, in the CT's frame; a second picture
+            runs through it.
         window: which HU the pictures show.
 
     Raises:
@@ -102,18 +104,21 @@ def _write(
 ) -> GroundedFile:
     values = maps.values[number]
     map_path = folder / f"{number + 1}_map.nii.gz"
-    picture_path = folder / f"{number + 1}_picture.png"
     folder.mkdir(parents=True, exist_ok=True)
     write_volume(map_path, values.astype(np.float32), maps.affine)
-    figure = picture(maps, number, sentence, native, mask, window)
-    with atomic_path(picture_path) as path:
-        figure.savefig(path, dpi=144)
+    cuts: dict[str, Voxel | None] = {"picture": None}
+    if mask is not None and mask.any():
+        cuts["picture_at_mask"] = mask_voxel(mask)
+    picture_paths = tuple(folder / f"{number + 1}_{name}.png" for name in cuts)
+    for picture_path, at in zip(picture_paths, cuts.values(), strict=True):
+        with atomic_path(picture_path) as path:
+            picture(maps, number, sentence, native, mask, window, at).savefig(path, dpi=144)
     best = np.unravel_index(peak_patch(maps, number), values.shape)
     peak_mm = (maps.affine @ (*best, 1.0))[:3]
     return GroundedFile(
         sentence,
         map_path,
-        picture_path,
+        picture_paths,
         (float(peak_mm[0]), float(peak_mm[1]), float(peak_mm[2])),
         float(values[best]),
         float(np.median(values[maps.is_body])),
