@@ -65,8 +65,8 @@ def run_demo(
     Args:
         folder: new or empty.
         patients: number of phantoms; a fifth of them is held out.
-        steps: updates of the recommended recipe; the paper's form gets half as many, since its
-            loss is flat long before.
+        steps: updates of the recommended recipe; the paper's form gets a third, since its loss
+            is flat long before.
         seed: of phantoms and networks.
         on_progress: called with (done, total, what).
 
@@ -78,26 +78,8 @@ def run_demo(
             complain(f"{folder} is not empty", "a new folder", "Delete it or choose another -o.")
         )
     clock = _Clock()
-    archive = write_phantoms(
-        folder / "archive",
-        patients,
-        seed,
-        workers=2,
-        on_progress=lambda done, total: on_progress(done, total, "write phantoms"),
-    )
-    clock.stop("write phantoms")
     configs = _configs(steps, seed)
-    prepare(
-        archive,
-        folder / "store",
-        configs[RECOMMENDED].volume.contract(),
-        workers=2,
-        val_fraction=VAL_FRACTION,
-        test_fraction=TEST_FRACTION,
-        on_progress=lambda done, total: on_progress(done, total, "prepare volumes"),
-    )
-    clock.stop("prepare")
-    store = Store(folder / "store")
+    store = _make_store(folder, patients, seed, configs[RECOMMENDED], clock, on_progress)
     encoders, curves = {}, {}
     for name, config in configs.items():
         run = RunFolder(folder / config.name)
@@ -135,9 +117,34 @@ def run_demo(
     )
 
 
+def _make_store(
+    folder: Path, patients: int, seed: int, config: Config, clock: "_Clock", on_progress: Progress
+) -> Store:
+    """Write phantoms and prepare them."""
+    archive = write_phantoms(
+        folder / "archive",
+        patients,
+        seed,
+        workers=2,
+        on_progress=lambda done, total: on_progress(done, total, "write phantoms"),
+    )
+    clock.stop("write phantoms")
+    prepare(
+        archive,
+        folder / "store",
+        config.volume.contract(),
+        workers=2,
+        val_fraction=VAL_FRACTION,
+        test_fraction=TEST_FRACTION,
+        on_progress=lambda done, total: on_progress(done, total, "prepare volumes"),
+    )
+    clock.stop("prepare")
+    return Store(folder / "store")
+
+
 def _configs(steps: int, seed: int) -> dict[str, Config]:
     """Return the two recipes with their number of updates."""
-    lengths = {PAPER_FORM: max(2, steps // 2), RECOMMENDED: steps}
+    lengths = {PAPER_FORM: max(2, steps // 3), RECOMMENDED: steps}
     return {
         name: override(
             RECIPES[name],
