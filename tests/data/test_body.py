@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from simcrop.data.body import AIR_HU, body_patches
+from simcrop.data.body import AIR_HU, MIN_SHARE, body_patches
 from simcrop.data.contract import Contract
 from simcrop.data.preprocessing import Crop, center_crop
 from simcrop.geometry import PatchGrid
@@ -33,11 +33,16 @@ def test_only_the_patch_that_holds_tissue_counts(air, index):
     assert np.flatnonzero(body_patches(crop_of(air), GRID)).tolist() == [index]
 
 
-@pytest.mark.parametrize(("num_voxels", "counts"), [(2, False), (3, True)])
-def test_a_tenth_of_the_voxels_is_enough(air, num_voxels, counts):
+@pytest.mark.parametrize("num_voxels", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("min_share", [0.05, 0.1, 0.15])
+def test_a_patch_counts_from_the_smallest_share_on(air, num_voxels, min_share):
     air[:num_voxels, 0, 0] = 0
-    assert body_patches(crop_of(air), GRID)[0] == counts
-    assert (num_voxels >= 0.1 * VOXELS_PER_PATCH) == counts
+    found = body_patches(crop_of(air), GRID, min_share=min_share)[0]
+    assert bool(found) == (num_voxels / VOXELS_PER_PATCH >= min_share)
+
+
+def test_the_default_share_is_above_none_and_below_all():
+    assert 0 < MIN_SHARE < 0.5  # a patch cut in two by the skin is a candidate
 
 
 def test_the_threshold_itself_is_air(air):
