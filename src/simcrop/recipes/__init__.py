@@ -38,7 +38,6 @@ _RECOMMENDED: dict[str, Any] = {
     "negatives": "per_image",
     "candidates": "body",
     "volume_pass": "unmasked",
-    "reach": 1,
     "sentence_weights": "inverse_frequency",
     "normalise_text": True,
 }
@@ -46,7 +45,7 @@ _RECOMMENDED: dict[str, Any] = {
 _BASE = _PAPER.model_copy(
     update={
         "name": "base",
-        "alignment": AlignmentConfig(**_RECOMMENDED),
+        "alignment": AlignmentConfig(reach=1, **_RECOMMENDED),
         "optimizer": OptimizerConfig(clip=1.0),
     }
 )
@@ -84,7 +83,8 @@ _TINY_RECOMMENDED = _TINY.model_copy(
             top_k=3,
             top_k_start=120,
             shared_dim=128,
-            **{**_RECOMMENDED, "reach": 0},
+            reach=0,
+            **_RECOMMENDED,
         ),
     }
 )
