@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from command_result import assert_refused
 
 from simcrop._version import __version__
-from simcrop.cli.main import app, main
+from simcrop.cli.main import app
 from simcrop.cli.options import num_workers
 from simcrop.config import Config
 from simcrop.data.store import Store
@@ -22,38 +23,6 @@ from simcrop.train.pretrained import FEATURES
 from tiny_run import SHORT, read_metrics
 
 COMMANDS = ("phantom", "prepare", "pretrain", "embed", "probe", "ground", "recipe", "demo")
-
-
-class Result:
-    """What a command gave back."""
-
-    def __init__(self, code: int, stdout: str, stderr: str) -> None:
-        self.code, self.stdout, self.stderr = code, stdout, stderr
-        self.paths = [Path(line) for line in stdout.splitlines()]
-
-
-@pytest.fixture
-def simcrop(monkeypatch, capsys):
-    """Run the command in this process, as the installed script would."""
-
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["simcrop", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return run
-
-
-def assert_refused(result: Result, code: int, message: str) -> None:
-    assert result.code == code
-    assert message in " ".join(result.stderr.split())
-    assert "Traceback" not in result.stderr
-    assert result.stdout == ""
 
 
 def settings(*more: str) -> list[str]:
@@ -223,80 +192,6 @@ def test_a_recipe_is_printed_with_every_default_and_can_be_used_as_a_file(simcro
     assert config.name == "tiny"
     (tmp_path / "mine.yaml").write_text(text)
     assert simcrop("recipe", tmp_path / "mine.yaml").stdout == text
-
-
-# --- mistakes -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["frobnicate"], "No such command"),
-        (["prepare", "-o", "x"], "Missing option '--input'"),
-        (["phantom", "-o", "x", "--patients", "none"], "Invalid value for '--patients'"),
-        (["phantom", "-o", "x", "--patients", "0"], "Invalid value for '--patients'"),
-        (["phantom", "-o", "x", "--difficulty", "2"], "Invalid value for '--difficulty'"),
-        (["prepare", "-i", "x", "-o", "x", "--val-fraction", "0.8", "--test-fraction", "0.5"],
-         "leave nobody to train on"),
-        (["pretrain", "tiny", "-o", "x"], "a new run needs --store"),
-        (["embed", "-c", "x", "-o", "x"], "give either --store or --volume"),
-        (["embed", "-c", "x", "-o", "x", "-s", "x", "-v", "x"], "give either --store or --volume"),
-        (["probe", "-c", "x", "-s", "x", "-o", "x", "--fraction", "0"], "a share above 0"),
-        (["ground", "-c", "x", "-v", "x", "-o", "x", "--sentence", " "], "without words"),
-        (["ground", "-c", "x", "-v", "x", "-o", "x", "--sentence", "A.", "--window", "bone"],
-         "expected one of lung, soft"),
-        (["demo", "--patients", "3"], "Invalid value for '--patients'"),
-    ],
-)  # fmt: skip
-def test_wrong_usage_gives_exit_code_2(simcrop, arguments, message):
-    assert_refused(simcrop(*arguments), 2, message)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["prepare", "-i", "none", "-o", "x", "--recipe", "tiny"], "none"),
-        (["prepare", "-i", "none", "-o", "x", "--recipe", "huge"], "recipe 'huge'; expected one"),
-        (["pretrain", "huge", "-s", "none", "-o", "x"], "recipe 'huge'"),
-        (["pretrain", "tiny", "-s", "none", "-o", "x"], "no readable contract.json"),
-        (["pretrain", "tiny", "-s", "none", "-o", "x", "--set", "lr=1"], "expected a field"),
-        (["pretrain", "-o", "none", "--resume"], "config.yaml cannot be read"),
-        (["recipe", "tiny", "--set", "terms.dark=true"], "expected a field"),
-        (["embed", "-c", "none", "-v", "none", "-o", "x"], "is no checkpoint"),
-        (["probe", "-c", "none", "-s", "none", "-o", "x"], "contract.json"),
-        (["ground", "-c", "none", "-v", "x", "-o", "x", "--sentence", "A."], "is no checkpoint"),
-    ],
-)  # fmt: skip
-def test_a_failure_is_one_clear_line_and_exit_code_1(
-    simcrop, arguments, message, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    result = simcrop(*arguments)
-    assert_refused(result, 1, message)
-    assert result.stderr.startswith("error: ")
-    assert [*tmp_path.iterdir()] == []
-
-
-def test_a_missing_volume_and_an_unknown_device_are_clear_too(simcrop, tiny_run, tmp_path):
-    common = ["ground", "-c", tiny_run.folder, "--sentence", "A nodule.", "-o", tmp_path / "x"]
-    assert_refused(simcrop(*common, "-v", tmp_path / "none.nii"), 1, "none.nii")
-    assert_refused(simcrop(*common, "-v", "x", "--device", "tpu7"), 1, "device 'tpu7'")
-
-
-def test_a_folder_that_cannot_be_made_is_a_clear_failure(simcrop, tmp_path):
-    (tmp_path / "file").write_text("")
-    result = simcrop("phantom", "-o", tmp_path / "file" / "x", "--patients", 1, "--workers", 1)
-    assert_refused(result, 1, "Not a directory")
-
-
-def test_an_interrupt_ends_with_130_and_a_word(simcrop, monkeypatch, tmp_path):
-    def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("simcrop.data.phantom.write_phantoms", interrupted)
-    result = simcrop("phantom", "-o", tmp_path)
-    assert result.code == 130
-    assert "stopped" in result.stderr
 
 
 def test_zero_workers_means_all_cores_given_to_this_process():
