@@ -1,6 +1,6 @@
 """SimCroP: similarity-driven cross-granularity pre-training of chest CT and reports.
 
->>> model = simcrop.load("runs/demo/recommended")
+>>> model = simcrop.load("runs/demo/tiny_recommended")
 >>> model.embed_volume("ct.nii.gz")
 >>> model.similarity_map("ct.nii.gz", ["Pleural effusion on the left."])
 """
