@@ -2,7 +2,7 @@
 
     python docs/reference/make_configuration.py
 
-The descriptions are the docstrings of the fields in `src/simcrop/config/tree.py`; a test holds
+The descriptions are the docstrings of the fields in `src/simcrop/config`; a test holds
 the committed page to what this script makes.
 """
 

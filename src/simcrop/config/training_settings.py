@@ -1,0 +1,51 @@
+"""The optimizer, its schedule, and how the loop runs."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from simcrop.config.section import BelowOne, Count, Positive, Section
+
+
+class OptimizerConfig(Section):
+    """AdamW with linear warm-up and a half cosine to zero, per step."""
+
+    lr: Positive = 1.5e-4
+    """Peak learning rate, absolute. INFERRED (strong)."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
+    """Not on biases and norms. INFERRED (strong)."""
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
+    """Decay of AdamW's two averages. INFERRED (strong)."""
+    batch_size: Count = 14
+    """Studies per step and device. UNKNOWN (successor: 4 devices x 14 x 8)."""
+    accumulate: Count = 8
+    """Batches whose gradients are averaged into one update. UNKNOWN (successor: 8)."""
+    length: Count = 200
+    """Length of the run, and of the cosine, in `unit`. UNKNOWN (successor: 200)."""
+    warmup: Annotated[int, Field(ge=0)] = 20
+    """Length of the linear rise at the start, in `unit`. UNKNOWN (lineage: 20 to 40)."""
+    unit: Literal["epochs", "steps"] = "epochs"
+    """Unit of `length` and `warmup`; a step is one update."""
+    clip: Positive | None = None
+    """Largest gradient norm; the authors clip nothing."""
+
+
+class TrainerConfig(Section):
+    """How the loop runs."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto: a GPU where there is one."""
+    devices: Count = 1
+    """Processes that train together, one per GPU; each has batches of its own."""
+    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "auto"
+    """auto: bf16 on a GPU that has it, 32-bit else (bf16 is slower on most CPUs)."""
+    workers: Annotated[int, Field(ge=0)] = 4
+    """Processes that read volumes."""
+    keep_in_memory: bool = False
+    """Keep the int16 volumes in memory after the first read."""
+    checkpoint_steps: Count = 500
+    """Updates between two resume points."""
+    validation_epochs: Count = 1
+    """Epochs between two looks at the validation studies."""
+    log_steps: Count = 10
+    """Updates between two logged values."""
