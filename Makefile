@@ -7,6 +7,9 @@ INSTALLED := $(VENV)/.installed
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 # In a shared cache folder, uv finds what pip is told to find by its own variable.
 FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
+# Test files at once; each in one thread, or they would wait for each other at barriers.
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
 GATED := model objectives report evaluate
 
 .DEFAULT_GOAL := help
@@ -40,7 +43,7 @@ demo: setup
 	$(BIN)/simcrop demo -o $(OUT)
 
 test: setup
-	$(BIN)/pytest
+	$(PYTEST)
 
 lint: setup
 	$(BIN)/ruff format --check
@@ -49,7 +52,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 check: lint
-	$(BIN)/pytest $(foreach part,$(GATED),--cov=simcrop.$(part)) --cov-report=term:skip-covered --cov-fail-under=90
+	$(PYTEST) $(foreach part,$(GATED),--cov=simcrop.$(part)) --cov-report=term:skip-covered --cov-fail-under=90
 
 format: setup
 	$(BIN)/ruff check --fix
