@@ -62,8 +62,11 @@ PAPER_VALUES = {
         "temperature": 0.07,
         "shared_dim": 768,
         "negatives": "within_report",
+        "duplicates": "left_out",  # D-1; the authors compare them as strangers
         "candidates": "all",
         "volume_pass": "masked",
+        "pass_every": 1,  # unused while volume_pass is masked, and so is the next
+        "pass_ratio": 0.0,
         "reach": None,
         "sentence_weights": "equal",
         "reduction": "report",
@@ -74,9 +77,11 @@ PAPER_VALUES = {
         "masked_report": True,
         "alignment": True,
         "fusion": True,
+        "instance_contrast": False,
         "patch_weight": 1.0,
         "report_weight": 1.0,
         "alignment_weight": 1.0,
+        "instance_weight": 1.0,  # unused while instance_contrast is off
         "normalise_patches": False,
         "count_padding": False,
         "report_positions": "masked",
@@ -206,7 +211,7 @@ def test_settings_that_do_not_fit_together_are_refused(settings, message):
 @pytest.mark.parametrize("fusion", [True, False])
 def test_terms_without_a_loss_are_refused(fusion):
     off = ["terms.masked_volume=false", "terms.masked_report=false", "terms.alignment=false"]
-    with pytest.raises(ConfigError, match=r"terms: no term has a loss; switch on masked_volume"):
+    with pytest.raises(ConfigError, match=r"terms: no term has a loss; switch on one of masked_volume"):
         override(TINY, [*off, f"terms.fusion={str(fusion).lower()}"])
 
 

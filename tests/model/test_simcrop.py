@@ -8,7 +8,7 @@ import torch
 from simcrop.geometry import PatchGrid
 from simcrop.model.fusion import FusionLayer
 from simcrop.model.patch_masking import gather, mask_patches
-from simcrop.model.simcrop import SimCroP, SimCroPInput, Terms
+from simcrop.model.simcrop import SecondPass, SimCroP, SimCroPInput, Terms
 from simcrop.model.text_decoder import TextDecoder
 from simcrop.model.vision_decoder import VisionDecoder
 from simcrop.model.vision_encoder import VisionEncoder
@@ -18,8 +18,8 @@ TEXT_DIM, VOCABULARY = 10, 17
 ALL_ON = Terms()
 SUBSETS = [
     terms
-    for switches in itertools.product([True, False], repeat=4)
-    if (terms := Terms(*switches)).masked_volume or terms.masked_report or terms.alignment
+    for switches in itertools.product([True, False], repeat=5)
+    if (terms := Terms(*switches)).masked_volume or terms.masked_report or terms.shared_space
 ]
 
 
@@ -61,17 +61,18 @@ def random_masking():
     return mask_patches(2, GRID.num_patches, 0.75, torch.Generator().manual_seed(2))
 
 
-def names_without_gradient(model, batch):
+def names_without_gradient(model, batch, second_pass=None):
     """Run a step and return the trainable parameters that it left without a gradient."""
-    output = model(batch, random_masking())
+    output = model(batch, random_masking(), second_pass)
     terms = [output.predicted_patches, output.word_logits]
     terms += [output.patch_embeddings, output.sentence_embeddings]
+    terms += [output.volume_embeddings, output.report_embeddings]
     sum(x.square().sum() for x in terms if x is not None).backward()
     return [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
-def test_there_are_fourteen_subsets_of_terms_with_a_loss():
-    assert len(SUBSETS) == 14
+def test_there_are_thirty_subsets_of_terms_with_a_loss():
+    assert len(SUBSETS) == 30
 
 
 @pytest.mark.parametrize("terms", SUBSETS, ids=str)
@@ -81,19 +82,21 @@ def test_fields_are_none_exactly_where_their_term_is_off(terms):
     assert (output.word_logits is not None) == terms.masked_report
     for field in (output.patch_embeddings, output.aligned_patches, output.sentence_embeddings):
         assert (field is not None) == terms.alignment
+    for field in (output.volume_embeddings, output.report_embeddings):
+        assert (field is not None) == terms.instance_contrast
 
 
-@pytest.mark.parametrize("align_unmasked", [False, True])
+@pytest.mark.parametrize("second_pass", [None, SecondPass()], ids=["one_pass", "two_passes"])
 @pytest.mark.parametrize("terms", SUBSETS, ids=str)
-def test_every_parameter_gets_a_gradient_in_every_subset(terms, align_unmasked):
+def test_every_parameter_gets_a_gradient_in_every_subset(terms, second_pass):
     """A parameter without one stops a distributed run."""
-    model = build(terms, align_unmasked=align_unmasked, reach=1 if align_unmasked else None)
-    assert names_without_gradient(model, random_batch()) == []
+    model = build(terms, reach=None if second_pass is None else 1)
+    assert names_without_gradient(model, random_batch(), second_pass) == []
 
 
 @pytest.mark.parametrize("terms", SUBSETS, ids=str)
 def test_the_vision_encoder_trains_unless_nothing_reads_the_volume(terms):
-    is_read = terms.masked_volume or terms.alignment or (terms.masked_report and terms.fusion)
+    is_read = terms.masked_volume or terms.shared_space or (terms.masked_report and terms.fusion)
     encoder = build(terms).vision_encoder
     assert {p.requires_grad for p in encoder.parameters()} == {is_read}
 
@@ -120,18 +123,33 @@ def test_a_batch_without_any_sentence_or_word_runs():
     assert output.sentence_embeddings.shape == (2, 0, 8)
 
 
-@pytest.mark.parametrize("align_unmasked", [False, True])
-def test_shapes_and_the_patches_behind_the_embeddings(align_unmasked):
+@pytest.mark.parametrize("seen", [8, 12, 32])
+def test_shapes_and_the_patches_behind_the_embeddings(seen):
     batch, masking = random_batch(), random_masking()
-    output = build(align_unmasked=align_unmasked)(batch, masking)
-    candidates = GRID.num_patches if align_unmasked else masking.visible.shape[1]
+    lighter = mask_patches(2, GRID.num_patches, 1 - 12 / 32, torch.Generator().manual_seed(3))
+    second_pass = {8: None, 12: SecondPass(lighter.visible), 32: SecondPass()}[seen]
+    output = build()(batch, masking, second_pass)
     assert output.predicted_patches.shape == (*masking.masked.shape, GRID.patch_voxels)
-    assert output.patch_embeddings.shape == (2, candidates, 8)
+    assert output.patch_embeddings.shape == (2, seen, 8)
     assert output.sentence_embeddings.shape == (2, 3, 8)
     assert output.word_logits.shape == (batch.report_is_counted.sum(), VOCABULARY)
     everything = torch.arange(GRID.num_patches).expand(2, -1)
-    expected = everything if align_unmasked else masking.visible
+    expected = {8: masking.visible, 12: lighter.visible, 32: everything}[seen]
     assert torch.equal(output.aligned_patches, expected)
+
+
+def test_whole_volumes_and_reports_are_means_and_know_no_padding():
+    model = build(Terms(instance_contrast=True)).eval()
+    batch, masking = random_batch(), random_masking()
+    output = model(batch, masking)
+    tokens = model.vision_encoder(batch.patches, masking.visible).patch_tokens
+    expected = model.volume_projection(tokens.mean(dim=1))
+    torch.testing.assert_close(output.volume_embeddings, expected)
+    assert output.report_embeddings.shape == (2, 8)
+    outside = batch.findings_states.clone()
+    outside[:, [0, -1]] = 99.0  # special tokens and padding have sentence 0
+    again = model(batch._replace(findings_states=outside), masking)
+    torch.testing.assert_close(again.report_embeddings, output.report_embeddings)
 
 
 def test_the_masked_pass_never_sees_hidden_voxels():
@@ -139,15 +157,15 @@ def test_the_masked_pass_never_sees_hidden_voxels():
     hidden = batch.patches.masked_fill(masking.is_masked[:, :, None], 7.0)
     before, after = model(batch, masking), model(batch._replace(patches=hidden), masking)
     for one, other in zip(before, after, strict=True):
-        torch.testing.assert_close(one, other)
+        if one is not None:
+            torch.testing.assert_close(one, other)
 
 
 def test_unmasked_alignment_is_what_embed_patches_gives_and_leaves_the_other_terms_alone():
     model, batch, masking = build().eval(), random_batch(), random_masking()
     masked = model(batch, masking)
-    model.align_unmasked = True
     model.reach = 1
-    unmasked = model(batch, masking)
+    unmasked = model(batch, masking, SecondPass())
     torch.testing.assert_close(unmasked.patch_embeddings, model.embed_patches(batch.patches))
     tokens = model.vision_encoder(batch.patches, reach=1).patch_tokens
     torch.testing.assert_close(unmasked.patch_embeddings, model.image_projection(tokens))
@@ -212,7 +230,8 @@ def test_bfloat16_autocast_gives_finite_gradients_near_those_of_float32():
         rough = model(batch, masking)
     sum(x.float().square().sum() for x in rough if x is not None).backward()
     for one, other in zip(rough, exact, strict=True):
-        torch.testing.assert_close(one.float(), other.float(), rtol=0, atol=0.1)
+        if one is not None:
+            torch.testing.assert_close(one.float(), other.float(), rtol=0, atol=0.1)
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 

@@ -21,12 +21,14 @@ ALL_NEGATIVES = sorted(NEGATIVES)
 REDUCTIONS = ["report", "sentence"]
 
 
+@pytest.mark.parametrize("positives", [False, True])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("name", ALL_NEGATIVES)
 @pytest.mark.parametrize("seed", range(4))
-def test_value_and_gradients_agree_with_the_reference(name, reduction, seed):
+def test_value_and_gradients_agree_with_the_reference(name, reduction, seed, positives):
     inputs = random_inputs(seed)
     options = {"top_k": 1 + seed, "temperature": 0.3, "reduction": reduction}
+    options["duplicates_are_positives"] = positives
     found = value_and_gradients(NEGATIVES[name], inputs, **options)
     expected = value_and_gradients(reference.NEGATIVES[name], inputs, **options)
     assert expected[0] > 0

@@ -15,12 +15,11 @@ Sentence = tuple[int, int]
 IsInPool = Callable[[Sentence, Sentence], bool]
 
 
-def minus_log_share(positive: Tensor, negatives: list[Tensor]) -> Tensor:
-    """-log( exp(positive) / (exp(positive) + sum exp(negatives)) )."""
-    total = positive.exp()
-    for negative in negatives:
-        total = total + negative.exp()
-    return -(positive.exp() / total).log()
+def minus_log_share(positives: list[Tensor], negatives: list[Tensor]) -> Tensor:
+    """-log( sum exp(positives) / (sum exp(positives) + sum exp(negatives)) )."""
+    share = sum(positive.exp() for positive in positives)
+    total = share + sum(negative.exp() for negative in negatives)
+    return -(share / total).log()
 
 
 def valid_sentences(inputs) -> list[Sentence]:
@@ -51,7 +50,14 @@ def weighted_mean(losses: dict[Sentence, Tensor], inputs, reduction: str) -> Ten
     return sum(means) / len(means) if means else torch.zeros((), dtype=torch.float64)
 
 
-def _contrast(inputs, top_k: int, temperature: float, reduction: str, in_pool: IsInPool) -> Tensor:
+def _contrast(
+    inputs,
+    top_k: int,
+    temperature: float,
+    reduction: str,
+    in_pool: IsInPool,
+    duplicates_are_positives: bool,
+) -> Tensor:
     """Both directions of InfoNCE; the negatives of a sentence are those in its pool."""
     everyone = valid_sentences(inputs)
     regions = {place: region_of(inputs, place, place[0], top_k) for place in everyone}
@@ -63,22 +69,39 @@ def _contrast(inputs, top_k: int, temperature: float, reduction: str, in_pool: I
     for one in everyone:
         negatives = [k for k in everyone if in_pool(one, k) and not says_the_same(inputs, one, k)]
         if negatives:
-            own = logit(one, one)
-            to_region = minus_log_share(own, [logit(one, k) for k in negatives])
-            to_sentence = minus_log_share(own, [logit(k, one) for k in negatives])
+            twins = [k for k in everyone if in_pool(one, k) and says_the_same(inputs, one, k)]
+            own = twins if duplicates_are_positives else [one]
+            to_region = minus_log_share(
+                [logit(one, k) for k in own], [logit(one, k) for k in negatives]
+            )
+            to_sentence = minus_log_share(
+                [logit(k, one) for k in own], [logit(k, one) for k in negatives]
+            )
             losses[one] = to_region + to_sentence
     return weighted_mean(losses, inputs, reduction)
 
 
-def within_report(inputs, *, top_k: int, temperature: float, reduction: str) -> Tensor:
-    return _contrast(inputs, top_k, temperature, reduction, lambda one, k: one[0] == k[0])
+def within_report(
+    inputs, *, top_k: int, temperature: float, reduction: str, duplicates_are_positives=False
+) -> Tensor:
+    def same_report(one, other):
+        return one[0] == other[0]
+
+    return _contrast(inputs, top_k, temperature, reduction, same_report, duplicates_are_positives)
 
 
-def batch(inputs, *, top_k: int, temperature: float, reduction: str) -> Tensor:
-    return _contrast(inputs, top_k, temperature, reduction, lambda one, k: True)
+def batch(
+    inputs, *, top_k: int, temperature: float, reduction: str, duplicates_are_positives=False
+) -> Tensor:
+    def anyone(one, other):
+        return True
+
+    return _contrast(inputs, top_k, temperature, reduction, anyone, duplicates_are_positives)
 
 
-def per_image(inputs, *, top_k: int, temperature: float, reduction: str) -> Tensor:
+def per_image(
+    inputs, *, top_k: int, temperature: float, reduction: str, duplicates_are_positives=False
+) -> Tensor:
     """Every sentence selects in every image and must prefer its own; images likewise."""
     everyone, images = valid_sentences(inputs), range(len(inputs.patches))
 
@@ -91,13 +114,20 @@ def per_image(inputs, *, top_k: int, temperature: float, reduction: str) -> Tens
 
     losses = {}
     for one in everyone:
-        own = logit(one, one[0])
         other_images = [c for c in images if not is_said(one, c)]
         if not other_images:
             continue
-        to_image = minus_log_share(own, [logit(one, c) for c in other_images])
+        own_images, own_sentences = [one[0]], [one]
+        if duplicates_are_positives:
+            own_images = [c for c in images if is_said(one, c)]
+            own_sentences = [k for k in everyone if says_the_same(inputs, one, k)]
+        to_image = minus_log_share(
+            [logit(one, c) for c in own_images], [logit(one, c) for c in other_images]
+        )
         strangers = [k for k in everyone if not is_said(k, one[0])]
-        to_sentence = minus_log_share(own, [logit(k, one[0]) for k in strangers])
+        to_sentence = minus_log_share(
+            [logit(k, one[0]) for k in own_sentences], [logit(k, one[0]) for k in strangers]
+        )
         losses[one] = to_image + to_sentence
     return weighted_mean(losses, inputs, reduction)
 

@@ -158,6 +158,51 @@ def test_a_batch_averages_the_faithful_losses_of_its_reports(world):
     torch.testing.assert_close(whole, torch.stack(parts).mean(), rtol=1e-4, atol=1e-5)
 
 
+def test_the_second_pass_is_made_in_every_nth_batch_only(world, monkeypatch):
+    settings = ["volume_pass=unmasked", "pass_every=3", "pass_ratio=0.25"]
+    module, dataset = world(tiny(*(f"alignment.{setting}" for setting in settings)))
+    seen = []
+    forward = module.simcrop.forward
+
+    def spy(inputs, masking, second_pass):
+        seen.append(None if second_pass is None else second_pass.visible.shape[1])
+        return forward(inputs, masking, second_pass)
+
+    monkeypatch.setattr(module.simcrop, "forward", spy)
+    batch = batch_of(dataset, [0, 1])
+    for number in range(4):
+        module._batch_in_update = number
+        module.losses(batch, generator())
+    module.eval()
+    module.losses(batch, generator())
+    three_quarters = module.simcrop.grid.num_patches * 3 // 4
+    assert seen == [three_quarters, None, None, three_quarters, three_quarters]
+
+
+def test_the_instance_contrast_tells_studies_apart_and_not_equal_reports(world):
+    module, dataset = world(tiny("terms.instance_contrast=true"))
+    losses = module.losses(batch_of(dataset, [0, 1, 2]), generator())
+    assert set(losses) == {"patch_loss", "report_loss", "alignment_loss", "instance_loss"}
+    assert losses["instance_loss"] > 0
+    module.total(losses).backward()
+    assert module.simcrop.volume_projection[0].weight.grad.any()
+    same = module.losses(batch_of(dataset, [0, 0]), generator())
+    assert same["instance_loss"] == 0
+
+
+def test_equal_sentences_may_count_as_positives(world):
+    batches = {}
+    for duplicates in ("left_out", "positives"):
+        settings = [f"alignment.duplicates={duplicates}", "alignment.negatives=batch"]
+        module, dataset = world(tiny(*settings))
+        torch.manual_seed(0)
+        for parameter in module.simcrop.parameters():
+            torch.nn.init.normal_(parameter, std=0.02)
+        losses = module.losses(batch_of(dataset, range(8)), generator())
+        batches[duplicates] = losses["alignment_loss"]
+    assert batches["positives"] < batches["left_out"]
+
+
 def test_reports_without_findings_still_train_the_rest(world):
     module, dataset = world(tiny())
     sample = dataset[0, 0]
@@ -169,9 +214,10 @@ def test_reports_without_findings_still_train_the_rest(world):
         sentence_weights=sample.text.sentence_weights[:0],
     )
     for negatives in ("within_report", "batch", "per_image"):
-        module, _ = world(tiny(f"alignment.negatives={negatives}"))
+        module, _ = world(tiny(f"alignment.negatives={negatives}", "terms.instance_contrast=true"))
         losses = module.losses(collate([replace(sample, text=no_sentence)] * 2), generator())
         assert losses["alignment_loss"] == 0
+        assert losses["instance_loss"] == 0
         module.total(losses).backward()
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from simcrop.config.section import Count, Positive, Section
+from simcrop.config.section import BelowOne, Count, Positive, Section
 
 
 class AlignmentConfig(Section):
@@ -24,10 +24,18 @@ class AlignmentConfig(Section):
     negatives: Literal["within_report", "batch", "per_image"] = "within_report"
     """Faithful: within_report. Recommended: per_image, the only one that cannot be solved
     without looking at the image (D-2)."""
+    duplicates: Literal["left_out", "positives"] = "left_out"
+    """Sentences that say exactly the same: no pair at all (the authors compare them as
+    strangers, D-1), or further positives."""
     candidates: Literal["all", "body"] = "all"
     """Patches that may be selected; `body` leaves out air and padding (D-5, recommended)."""
     volume_pass: Literal["masked", "unmasked"] = "masked"
     """Align on the visible quarter (faithful) or on a second pass that sees all (D-4)."""
+    pass_every: Count = 1
+    """The second pass is made in every n-th batch only; the others align on the visible
+    quarter (D-4). At 1 and `unmasked` it costs about four masked encoder passes a step."""
+    pass_ratio: BelowOne = 0.0
+    """Share of patches hidden from the second pass; 0 hides none (D-4, lighter mask)."""
     reach: Annotated[int, Field(ge=0)] | None = None
     """Attention reach in patches of the alignment pass; null is global, as in the paper.
     1 (recommended for grounding) keeps what a patch says about its own place."""
@@ -50,12 +58,17 @@ class TermsConfig(Section):
     """Align sentences with the patches they select. KNOWN."""
     fusion: bool = True
     """Let the volume help with hidden words; acts through the masked report only. KNOWN."""
+    instance_contrast: bool = False
+    """Tell volumes and reports of the batch from each other as wholes. Not in the paper, whose
+    weak zero-shot figures are ascribed to its absence."""
     patch_weight: Positive = 1.0
     """Weight of the patch loss; 0.75 is the authors' average over all voxels. INFERRED (strong)."""
     report_weight: Positive = 1.0
     """Weight of the report loss. INFERRED (strong)."""
     alignment_weight: Positive = 1.0
     """Weight of the alignment loss. INFERRED (strong)."""
+    instance_weight: Positive = 1.0
+    """Weight of the instance contrast. Ours."""
     normalise_patches: bool = False
     """Compare with each target patch normalised by itself. INFERRED: off (D-19)."""
     count_padding: bool = False
@@ -63,11 +76,17 @@ class TermsConfig(Section):
     report_positions: Literal["masked", "all"] = "masked"
     """Words in the report loss: the hidden ones, or all real ones (nearer the authors)."""
 
+    @property
+    def reads_findings(self) -> bool:
+        """Whether the unmasked findings are needed."""
+        return self.alignment or self.instance_contrast
+
     @model_validator(mode="after")
     def _has_a_loss(self) -> "TermsConfig":
-        if not (self.masked_volume or self.masked_report or self.alignment):
+        with_loss = ("masked_volume", "masked_report", "alignment", "instance_contrast")
+        if not any(getattr(self, name) for name in with_loss):
             raise ValueError(
-                "no term has a loss; switch on masked_volume, masked_report or alignment "
+                f"no term has a loss; switch on one of {', '.join(with_loss)} "
                 "(fusion alone acts through the masked report)"
             )
         return self

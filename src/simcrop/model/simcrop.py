@@ -42,6 +42,12 @@ class Terms:
     masked_report: bool = True
     alignment: bool = True
     fusion: bool = True
+    instance_contrast: bool = False
+
+    @property
+    def shared_space(self) -> bool:
+        """Whether findings and volumes meet in the shared space."""
+        return self.alignment or self.instance_contrast
 
 
 class SimCroPInput(NamedTuple):
@@ -56,6 +62,12 @@ class SimCroPInput(NamedTuple):
     report_is_counted: Bool[Tensor, "batch report_words"]
 
 
+class SecondPass(NamedTuple):
+    """A pass of its own for what meets the findings (method.md D-4); None sees every patch."""
+
+    visible: Int[Tensor, "batch seen"] | None = None
+
+
 class SimCroPOutput(NamedTuple):
     """What the objectives need; None where the term is off.
 
@@ -68,6 +80,8 @@ class SimCroPOutput(NamedTuple):
     aligned_patches: Int[Tensor, "batch candidates"] | None
     sentence_embeddings: Float[Tensor, "batch sentences shared"] | None
     word_logits: Float[Tensor, "counted vocabulary"] | None
+    volume_embeddings: Float[Tensor, "batch shared"] | None
+    report_embeddings: Float[Tensor, "batch shared"] | None
 
 
 class SimCroP(nn.Module):
@@ -81,9 +95,7 @@ class SimCroP(nn.Module):
         report_dim: width of fusion and text decoder.
         terms: which terms are on.
         normalise_text: see `ProjectionHead`.
-        align_unmasked: align on a second pass that sees every patch, not on the visible
-            quarter; costs about four times the masked encoder (method.md D-4).
-        reach: attention reach of that pass, see `VisionEncoder.forward`.
+        reach: attention reach of the pass that meets the findings, see `VisionEncoder.forward`.
     """
 
     def __init__(
@@ -98,23 +110,24 @@ class SimCroP(nn.Module):
         report_dim: int = 768,
         terms: Terms = Terms(),
         normalise_text: bool = False,
-        align_unmasked: bool = False,
         reach: int | None = None,
     ) -> None:
         super().__init__()
         self.terms = terms
-        self.align_unmasked = align_unmasked
         self.reach = reach
         self.vision_encoder = vision_encoder
         self.vision_decoder = vision_decoder
         self.fusion = fusion
         self.text_decoder = text_decoder
-        if vision_decoder is None and fusion is None and not terms.alignment:
+        if vision_decoder is None and fusion is None and not terms.shared_space:
             vision_encoder.requires_grad_(False)  # no term reads the volume
         head = ProjectionHead
         if terms.alignment:
             self.image_projection = head(vision_encoder.dim, shared_dim)
             self.sentence_projection = head(text_dim, shared_dim, normalise_input=normalise_text)
+        if terms.instance_contrast:
+            self.volume_projection = head(vision_encoder.dim, shared_dim)
+            self.findings_projection = head(text_dim, shared_dim, normalise_input=normalise_text)
         if terms.masked_report:
             self.report_projection = head(text_dim, report_dim, normalise_input=normalise_text)
 
@@ -123,30 +136,56 @@ class SimCroP(nn.Module):
         """Geometry of crop and patches."""
         return self.vision_encoder.grid
 
-    def forward(self, batch: SimCroPInput, masking: PatchMasking) -> SimCroPOutput:
-        """Run the terms that are on; see the module's figure."""
+    def forward(
+        self, batch: SimCroPInput, masking: PatchMasking, second_pass: SecondPass | None = None
+    ) -> SimCroPOutput:
+        """Run the terms that are on; see the module's figure.
+
+        Args:
+            batch: volumes and words.
+            masking: the patches that masked modelling shows and hides.
+            second_pass: patches of a further encoder pass on which findings are aligned; without
+                it they are aligned on the visible patches of `masking`, as in the paper.
+        """
         terms = self.terms
-        align_visible = terms.alignment and not self.align_unmasked
-        predicted = embeddings = aligned = sentences = logits = patch_tokens = None
-        if self.vision_decoder is not None or self.fusion is not None or align_visible:
-            reach = self.reach if not self.align_unmasked else None
-            cls_token, patch_tokens, _ = self.vision_encoder(batch.patches, masking.visible, reach)
+        if not terms.shared_space:
+            second_pass = None
+        predicted = logits = tokens = None
+        one_pass = terms.shared_space and second_pass is None
+        if self.vision_decoder is not None or self.fusion is not None or one_pass:
+            reach = self.reach if one_pass else None
+            cls_token, tokens, _ = self.vision_encoder(batch.patches, masking.visible, reach)
             if self.vision_decoder is not None:
-                predicted = self.vision_decoder(cls_token, patch_tokens, masking)
-            if align_visible:
-                aligned = masking.visible
-                embeddings = self.image_projection(patch_tokens)
+                predicted = self.vision_decoder(cls_token, tokens, masking)
         if self.text_decoder is not None:
-            logits = self.reconstruct_report(batch, patch_tokens)
+            logits = self.reconstruct_report(batch, tokens)
+        seen = masking.visible
+        if second_pass is not None:
+            tokens = self.vision_encoder(batch.patches, second_pass.visible, self.reach)[1]
+            seen = second_pass.visible
+            if seen is None:
+                seen = torch.arange(tokens.shape[1], device=tokens.device).expand(len(tokens), -1)
+        embeddings = sentences = volumes = reports = None
         if terms.alignment:
-            if self.align_unmasked:
-                embeddings = self.embed_patches(batch.patches)
-                B, N, _ = embeddings.shape
-                aligned = torch.arange(N, device=embeddings.device).expand(B, N)
+            embeddings = self.image_projection(tokens)
             sentences = self.embed_sentences(
                 batch.findings_states, batch.sentence_of_word, batch.num_sentences
             )
-        return SimCroPOutput(predicted, embeddings, aligned, sentences, logits)
+        if terms.instance_contrast:
+            assert tokens is not None
+            volumes = self.volume_projection(tokens.mean(dim=1))
+            in_sentence = (batch.sentence_of_word > 0).long()
+            whole = pool_sentences(batch.findings_states, in_sentence, 1)[:, 0]
+            reports = self.findings_projection(whole)
+        return SimCroPOutput(
+            predicted,
+            embeddings,
+            seen if terms.alignment else None,
+            sentences,
+            logits,
+            volumes,
+            reports,
+        )
 
     def embed_patches(self, patches: Patches) -> Float[Tensor, "batch patches shared"]:
         """Return every patch in the shared space, all patches being seen."""

@@ -6,8 +6,9 @@
                  its own volume. Only this form cannot be solved without looking at the image:
                  the other two go to zero with a codebook of positions (method.md, section 6).
 
-Exact duplicates (equal sentence keys) are never negatives of each other. Padded sentences are
-outside of rows and columns, so that padding a batch changes nothing.
+Exact duplicates (equal sentence keys) are never negatives of each other; they are left out, or
+count as further positives (`duplicates_are_positives`). Padded sentences are outside of rows and
+columns, so that padding a batch changes nothing.
 """
 
 from collections.abc import Callable
@@ -56,10 +57,11 @@ def info_nce(
     is_positive: Bool[Tensor, "*batch anchors others"],
     is_negative: Bool[Tensor, "*batch anchors others"],
 ) -> Float[Tensor, "*batch anchors"]:
-    """Return -log(positive / (positive + negatives)) for every anchor; 0 without a pair.
+    """Return -log(positives / (positives + negatives)) for every anchor; 0 without a pair.
 
-    Columns that are neither positive nor negative are left out of the denominator. An anchor
-    without a positive, or without a negative, has loss 0 and gradient 0.
+    Several positives share the numerator: one that fits is enough. Columns that are neither
+    positive nor negative are left out of the denominator. An anchor without a positive, or
+    without a negative, has loss 0 and gradient 0.
     """
     has_pair = is_positive.any(dim=-1) & is_negative.any(dim=-1)
     lowest = torch.finfo(logits.dtype).min
@@ -87,7 +89,12 @@ def _average(
 
 
 def within_report(
-    inputs: AlignmentInput, *, top_k: int, temperature: float, reduction: str
+    inputs: AlignmentInput,
+    *,
+    top_k: int,
+    temperature: float,
+    reduction: str,
+    duplicates_are_positives: bool = False,
 ) -> Scalar:
     """Return the authors' loss: a report's sentences against the regions they selected.
 
@@ -102,11 +109,19 @@ def within_report(
         inputs.keys,
         inputs.is_valid,
         temperature,
+        duplicates_are_positives,
     )
     return _average(loss, has_pair, inputs.weights, reduction)
 
 
-def batch(inputs: AlignmentInput, *, top_k: int, temperature: float, reduction: str) -> Scalar:
+def batch(
+    inputs: AlignmentInput,
+    *,
+    top_k: int,
+    temperature: float,
+    reduction: str,
+    duplicates_are_positives: bool = False,
+) -> Scalar:
     """Return InfoNCE of all sentences of the batch against all regions of the batch.
 
     As `within_report`, with the batch's other sentences as further negatives.
@@ -116,12 +131,19 @@ def batch(inputs: AlignmentInput, *, top_k: int, temperature: float, reduction: 
         rearrange(x, "b s ... -> 1 (b s) ...")
         for x in (inputs.sentences, regions, inputs.keys, inputs.is_valid)
     ]
-    loss, has_pair = _sentences_against_regions(*flat, temperature)
+    loss, has_pair = _sentences_against_regions(*flat, temperature, duplicates_are_positives)
     shape = inputs.is_valid.shape
     return _average(loss.view(shape), has_pair.view(shape), inputs.weights, reduction)
 
 
-def per_image(inputs: AlignmentInput, *, top_k: int, temperature: float, reduction: str) -> Scalar:
+def per_image(
+    inputs: AlignmentInput,
+    *,
+    top_k: int,
+    temperature: float,
+    reduction: str,
+    duplicates_are_positives: bool = False,
+) -> Scalar:
     """Return InfoNCE where every sentence selects a region in every volume of the batch.
 
     Two directions are summed: a sentence must prefer its own volume to volumes whose report
@@ -137,10 +159,15 @@ def per_image(inputs: AlignmentInput, *, top_k: int, temperature: float, reducti
     says = (keys[:, :, None, None] == keys[None, None]) & is_valid[None, None]
     is_said_elsewhere = says.any(dim=-1) & ~is_own
     logits = rearrange(logits / temperature, "image (b s) -> b s image", b=B)
-    is_positive = is_own & is_valid[:, :, None]
     is_negative = ~is_own & ~is_said_elsewhere & is_valid[:, :, None]
+    own_logits = torch.diagonal(logits, dim1=0, dim2=2).mT
+    if duplicates_are_positives:
+        is_positive = (is_own | is_said_elsewhere) & is_valid[:, :, None]
+        own_logits = _all_who_say_so(own_logits, logits, keys, is_valid)
+    else:
+        is_positive = is_own & is_valid[:, :, None]
     to_image = info_nce(logits, is_positive, is_negative)
-    to_sentence = _own_sentence_against_others(logits, is_negative)
+    to_sentence = _own_sentence_against_others(own_logits, logits, is_negative)
     return _average(to_image + to_sentence, is_negative.any(dim=2), inputs.weights, reduction)
 
 
@@ -158,18 +185,37 @@ def _sentences_against_regions(
     keys: Int[Tensor, "batch sentences"],
     is_valid: Bool[Tensor, "batch sentences"],
     temperature: float,
+    duplicates_are_positives: bool,
 ) -> tuple[PerSentence, Bool[Tensor, "batch sentences"]]:
     """Return InfoNCE summed over both directions, and which sentences have a negative."""
     logits = region_logits(sentences, regions, temperature)
     is_pair = is_valid[:, :, None] & is_valid[:, None, :]
-    is_positive = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device) & is_pair
-    is_negative = is_pair & (keys[:, :, None] != keys[:, None, :])
+    is_same = keys[:, :, None] == keys[:, None, :]
+    is_own = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    is_positive = is_pair & (is_same if duplicates_are_positives else is_own)
+    is_negative = is_pair & ~is_same
     loss = info_nce(logits, is_positive, is_negative)
     loss = loss + info_nce(logits.mT, is_positive, is_negative)
     return loss, is_negative.any(dim=2)
 
 
+def _all_who_say_so(
+    own_logits: PerSentence,
+    logits: Float[Tensor, "batch sentences image"],
+    keys: Int[Tensor, "batch sentences"],
+    is_valid: Bool[Tensor, "batch sentences"],
+) -> PerSentence:
+    """Add to each sentence, in its own volume, every equal sentence of the batch (log-sum-exp)."""
+    is_same = (keys[:, :, None, None] == keys[None, None]) & is_valid[None, None]
+    is_same |= torch.eye(keys.numel(), dtype=torch.bool, device=keys.device).view(is_same.shape)
+    in_own_volume = rearrange(logits, "b s image -> image 1 (b s)")
+    is_same = rearrange(is_same, "image j b s -> image j (b s)")
+    lowest = torch.finfo(logits.dtype).min
+    return in_own_volume.masked_fill(~is_same, lowest).logsumexp(dim=-1)
+
+
 def _own_sentence_against_others(
+    own_logits: PerSentence,
     logits: Float[Tensor, "batch sentences image"],
     is_negative: Bool[Tensor, "batch sentences image"],
 ) -> PerSentence:
@@ -178,8 +224,7 @@ def _own_sentence_against_others(
         logits.masked_fill(~is_negative, torch.finfo(logits.dtype).min), "b s image -> image (b s)"
     ).logsumexp(dim=1)
     has_others = rearrange(is_negative, "b s image -> image (b s)").any(dim=1)
-    own = torch.diagonal(logits, dim1=0, dim2=2).mT
-    loss = torch.logaddexp(own, others[:, None]) - own
+    loss = torch.logaddexp(own_logits, others[:, None]) - own_logits
     return torch.where(has_others[:, None], loss, torch.zeros_like(loss))
 
 

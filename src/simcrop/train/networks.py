@@ -39,8 +39,13 @@ def build_simcrop(config: Config, *, text_dim: int, vocabulary_size: int) -> Sim
         text_dim=text_dim,
         shared_dim=alignment.shared_dim,
         report_dim=config.fusion.dim,
-        terms=Terms(terms.masked_volume, terms.masked_report, terms.alignment, terms.fusion),
+        terms=Terms(
+            terms.masked_volume,
+            terms.masked_report,
+            terms.alignment,
+            terms.fusion,
+            terms.instance_contrast,
+        ),
         normalise_text=alignment.normalise_text,
-        align_unmasked=alignment.volume_pass == "unmasked",
         reach=alignment.reach,
     )

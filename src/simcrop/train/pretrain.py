@@ -14,9 +14,10 @@ from torch.optim import Optimizer
 from simcrop.config import Config
 from simcrop.data.samples import Batch
 from simcrop.model.patch_masking import PatchMasking, gather, mask_patches
-from simcrop.model.simcrop import SimCroP, SimCroPInput, SimCroPOutput
+from simcrop.model.simcrop import SecondPass, SimCroP, SimCroPInput, SimCroPOutput
 from simcrop.model.text_encoder import TextEncoder
 from simcrop.objectives.contrast import NEGATIVES, AlignmentInput
+from simcrop.objectives.instance_contrast import instance_contrast, say_the_same
 from simcrop.objectives.reconstruction import patch_loss
 from simcrop.objectives.report_modelling import counted_words, report_loss
 from simcrop.objectives.total import total_loss
@@ -58,6 +59,7 @@ class Pretraining(LightningModule):
         word_class = torch.full((text_encoder.vocabulary_size,), unknown)
         word_class[vocabulary] = torch.arange(len(vocabulary))
         self.register_buffer("word_class", word_class, persistent=False)
+        self._batch_in_update = 0
         self._updates_per_unit = updates_per_epoch if config.optimizer.unit == "epochs" else 1
 
     @property
@@ -83,7 +85,7 @@ class Pretraining(LightningModule):
             report_is_valid=batch.report_is_valid,
             report_is_counted=is_counted,
         )
-        output = self.simcrop(inputs, masking)
+        output = self.simcrop(inputs, masking, self._second_pass(len(batch), generator))
         losses = {}
         if output.predicted_patches is not None:
             losses["patch_loss"] = self._patch_loss(
@@ -94,7 +96,22 @@ class Pretraining(LightningModule):
             losses["report_loss"] = report_loss(output.word_logits, words)
         if self.config.terms.alignment:
             losses["alignment_loss"] = self._alignment_loss(output, batch)
+        if self.config.terms.instance_contrast:
+            losses["instance_loss"] = self._instance_loss(output, batch)
         return losses
+
+    def _second_pass(self, num_studies: int, generator: torch.Generator) -> SecondPass | None:
+        """Return the patches of the alignment's own pass in this batch; None shares the first."""
+        settings = self.config.alignment
+        if settings.volume_pass == "masked":
+            return None
+        if self.training and self._batch_number() % settings.pass_every:
+            return None
+        if not settings.pass_ratio:
+            return SecondPass()
+        num_patches = self.simcrop.grid.num_patches
+        drawn = mask_patches(num_studies, num_patches, settings.pass_ratio, generator)
+        return SecondPass(drawn.visible.to(self.device))
 
     def _report_states(self, batch: Batch) -> Tensor:
         """Return the states of the masked report, cached or computed now."""
@@ -138,6 +155,18 @@ class Pretraining(LightningModule):
             top_k=self._top_k(),
             temperature=settings.temperature,
             reduction=settings.reduction,
+            duplicates_are_positives=settings.duplicates == "positives",
+        )
+
+    def _instance_loss(self, output: SimCroPOutput, batch: Batch) -> Tensor:
+        assert output.volume_embeddings is not None
+        assert output.report_embeddings is not None
+        return instance_contrast(
+            output.volume_embeddings,
+            output.report_embeddings,
+            say_the_same(batch.sentence_keys, batch.sentence_is_valid),
+            batch.sentence_is_valid.any(dim=1),
+            self.config.alignment.temperature,
         )
 
     def _top_k(self) -> int:
@@ -156,19 +185,23 @@ class Pretraining(LightningModule):
             "patch_loss": terms.patch_weight,
             "report_loss": terms.report_weight,
             "alignment_loss": terms.alignment_weight,
+            "instance_loss": terms.instance_weight,
         }
         return total_loss(losses, weights)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the total loss of one batch and log every term."""
-        number = self.global_step * self.config.optimizer.accumulate
-        number += batch_idx % self.config.optimizer.accumulate
-        generator = step_generator(self.config.seed, number, self.global_rank)
+        self._batch_in_update = batch_idx % self.config.optimizer.accumulate
+        generator = step_generator(self.config.seed, self._batch_number(), self.global_rank)
         torch.manual_seed(generator.initial_seed())  # dropout
         losses = self.losses(batch, generator)
         total = self.total(losses)
         self._log("train", {**losses, "total_loss": total}, len(batch))
         return total
+
+    def _batch_number(self) -> int:
+        """Return how many batches this process has trained on."""
+        return self.global_step * self.config.optimizer.accumulate + self._batch_in_update
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the losses of a validation batch; the hidden patches are the same every time."""

@@ -85,7 +85,7 @@ class TextStates:
         findings = {s: [w.ids for w in text.windows] for s, text in self.texts.items()}
         cache = _StateCache(folder, encoder, on_progress)
         self._no_words = np.zeros((0, encoder.dim), dtype=np.float16)
-        self._findings = cache.states(findings, "findings") if config.terms.alignment else {}
+        self._findings = cache.states(findings, "findings") if config.terms.reads_findings else {}
         self._variants: list[dict[str, MaskedReport]] = []
         if config.terms.masked_report:
             for number in range(config.masking.word_variants):
