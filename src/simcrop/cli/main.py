@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from simcrop._version import __version__
+from simcrop.cli.convert import convert
 from simcrop.cli.demo import demo
 from simcrop.cli.embed import embed
 from simcrop.cli.ground import ground
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for command in (phantom, prepare, pretrain, embed, probe, ground, recipe, demo):
+for command in (phantom, prepare, pretrain, convert, embed, probe, ground, recipe, demo):
     app.command()(command)
 
 

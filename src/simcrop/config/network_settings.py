@@ -18,8 +18,13 @@ class VisionEncoderConfig(Section):
     """Attention heads; they divide `dim`. KNOWN."""
     mlp_ratio: Positive = 4.0
     """Width of the MLP inside a block, in units of `dim`. KNOWN."""
-    position: Literal["sine_cosine_3d", "two_axis"] = "sine_cosine_3d"
-    """Position table; `two_axis` is the authors' one, which ignores depth (D-20)."""
+    position: Literal["sine_cosine_3d", "two_axis", "stored"] = "sine_cosine_3d"
+    """Position table; `two_axis` is the authors' one, which ignores depth (D-20); `stored` comes
+    with converted weights and is not for training."""
+    init: str | None = None
+    """Folder of a checkpoint from whose encoder training starts. The authors start from the blocks
+    of an ImageNet MAE ViT-B (INFERRED, strong): `simcrop convert FILE --source mae`; null starts
+    from random weights."""
 
 
 class VisionDecoderConfig(Section):

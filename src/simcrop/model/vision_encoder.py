@@ -32,7 +32,8 @@ class VisionEncoder(nn.Module):
     Args:
         grid: geometry of crop and patches.
         dim, depth, heads, mlp_ratio: size of the transformer.
-        position: name of the position table, see `position_embedding`.
+        position: name of the position table, see `position_embedding`; "stored" for a table
+            that comes with the weights.
 
     Raises:
         ValueError: if the position table is unknown or the width does not suit it.
@@ -57,9 +58,13 @@ class VisionEncoder(nn.Module):
         self.cls_token = nn.Parameter(torch.empty(dim))
         self.blocks = nn.ModuleList([PreNormBlock(dim, heads, mlp_ratio) for _ in range(depth)])
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.register_buffer(
-            "position", position_table(position, grid.shape, dim), persistent=False
+        is_stored = position == "stored"
+        table = (
+            torch.zeros(grid.num_patches, dim)
+            if is_stored
+            else position_table(position, grid.shape, dim)
         )
+        self.register_buffer("position", table, persistent=is_stored)
         initialise(self)
         nn.init.normal_(self.cls_token, std=0.02)
 

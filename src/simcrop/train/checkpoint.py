@@ -3,6 +3,8 @@
     CHECKPOINT/model.safetensors   the networks, and the word ids that the text decoder predicts
     CHECKPOINT/config.json         configuration, preprocessing contract, text encoder, versions
 
+A converted checkpoint holds a vision encoder only and says where it comes from.
+
 Nothing is pickled. Loading is strict: every tensor must be there, and no other.
 """
 
@@ -14,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -23,7 +26,8 @@ from simcrop.config import Config, from_mapping
 from simcrop.data.atomic import atomic_path
 from simcrop.errors import CheckpointError, ConfigError, complain
 from simcrop.model.simcrop import SimCroP
-from simcrop.train.networks import build_simcrop
+from simcrop.model.vision_encoder import VisionEncoder
+from simcrop.train.networks import build_encoder, build_simcrop, encoder_only
 
 FORMAT = 1
 _LIBRARIES = ("torch", "lightning", "transformers", "simpleitk", "numpy")
@@ -39,6 +43,7 @@ class Checkpoint:
         vocabulary: ids of the words that the text decoder predicts.
         text_fingerprint: of the frozen text encoder's weights.
         step: updates made.
+        feature: the feature that probes read by default.
     """
 
     simcrop: SimCroP
@@ -46,6 +51,7 @@ class Checkpoint:
     vocabulary: Tensor
     text_fingerprint: str
     step: int
+    feature: str = "post_norm_gap"
 
 
 def versions() -> dict[str, str]:
@@ -65,23 +71,49 @@ def save_checkpoint(
     step: int,
 ) -> None:
     """Write a checkpoint; each file is replaced whole, the weights first."""
+    text = {"name": config.text.encoder, "dim": text_dim, "fingerprint": text_fingerprint}
+    tensors = {**simcrop.state_dict(), "vocabulary": vocabulary}
+    _write(folder, tensors, config, {"step": step, "text_encoder": text})
+
+
+def save_encoder(
+    folder: Path,
+    encoder: VisionEncoder,
+    config: Config,
+    *,
+    feature: str | None,
+    origin: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint of a vision encoder that was not trained here.
+
+    Args:
+        folder: the checkpoint folder.
+        encoder: the network.
+        config: what describes it; only volume and vision encoder are read again.
+        feature: the feature that probes read by default; None says that the encoder is not
+            complete and serves only to start a training from.
+        origin: where the weights come from.
+    """
+    text = {"name": None, "dim": 1, "fingerprint": ""}
+    about = {"parts": "encoder", "feature": feature, "origin": dict(origin)}
+    _write(folder, encoder.state_dict(), config, {"step": 0, "text_encoder": text, **about})
+
+
+def _write(
+    folder: Path, tensors: Mapping[str, Tensor], config: Config, about: Mapping[str, Any]
+) -> None:
     contract = config.volume.contract()
-    tensors = {name: t.detach().cpu().contiguous() for name, t in simcrop.state_dict().items()}
     description = {
         "format": FORMAT,
-        "step": step,
+        **about,
         "contract": contract.to_dict(),
         "contract_hash": contract.hash,
-        "text_encoder": {
-            "name": config.text.encoder,
-            "dim": text_dim,
-            "fingerprint": text_fingerprint,
-        },
         "versions": versions(),
         "config": config.model_dump(mode="json"),
     }
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(folder / "model.safetensors") as path:
-        save_file({**tensors, "vocabulary": vocabulary.cpu()}, path, {"format": "pt"})
+        save_file(on_cpu, path, {"format": "pt"})
     with atomic_path(folder / "config.json") as path:
         path.write_text(json.dumps(description, indent=2), encoding="utf-8")
 
@@ -93,6 +125,60 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         CheckpointError: if a file is missing or damaged, or the tensors are not exactly those
             of the networks that the configuration describes.
     """
+    folder, description, config, tensors = _read(folder)
+    if description.get("parts") == "encoder":
+        if description["feature"] is None:
+            raise CheckpointError(
+                complain(
+                    f"{folder} has only parts of an encoder ({description['origin']['source']})",
+                    "a complete one",
+                    "Start a training from it: --set vision_encoder.init=FOLDER.",
+                )
+            )
+        simcrop, vocabulary = encoder_only(build_encoder(config)), torch.zeros(0).long()
+        tensors = {f"vision_encoder.{name}": tensor for name, tensor in tensors.items()}
+    else:
+        if "vocabulary" not in tensors:
+            _refuse(["missing: vocabulary"], folder)
+        vocabulary = tensors.pop("vocabulary")
+        dim = description["text_encoder"]["dim"]
+        simcrop = build_simcrop(config, text_dim=dim, vocabulary_size=len(vocabulary))
+    _check_tensors(simcrop.state_dict(), tensors, folder)
+    simcrop.load_state_dict(tensors)
+    return Checkpoint(
+        simcrop.eval(),
+        config,
+        vocabulary,
+        description["text_encoder"]["fingerprint"],
+        description["step"],
+        description.get("feature", "post_norm_gap"),
+    )
+
+
+def initialise_encoder(encoder: VisionEncoder, folder: Path) -> tuple[str, ...]:
+    """Put the trained encoder weights of a checkpoint into an encoder that is to be trained.
+
+    Returns the names that the checkpoint does not give and that keep their random start. The
+    position table is the encoder's own.
+
+    Raises:
+        CheckpointError: if the folder is no checkpoint or its encoder has another size.
+    """
+    folder, description, _, tensors = _read(folder)
+    if description.get("parts") != "encoder":
+        prefix = "vision_encoder."
+        tensors = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    untrained = description.get("origin", {}).get("untrained", ())
+    own = dict(encoder.named_parameters())
+    tensors = {name: t for name, t in tensors.items() if name in own and name not in untrained}
+    expected = {name: own[name] for name in own if name not in untrained}
+    _check_tensors(expected, tensors, folder)
+    encoder.load_state_dict(tensors, strict=False)
+    return tuple(untrained)
+
+
+def _read(folder: Path) -> tuple[Path, dict[str, Any], Config, dict[str, Tensor]]:
+    """Return the checkpoint's folder, description, configuration and tensors."""
     folder = folder / "checkpoint" if (folder / "checkpoint").is_dir() else folder
     description = _read_description(folder)
     try:
@@ -111,14 +197,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{error}\nThe checkpoint was written by another version, or edited."
         ) from error
-    if "vocabulary" not in tensors:
-        _refuse(["missing: vocabulary"], folder)
-    vocabulary = tensors.pop("vocabulary")
-    text = description["text_encoder"]
-    simcrop = build_simcrop(config, text_dim=text["dim"], vocabulary_size=len(vocabulary))
-    _check_tensors(simcrop.state_dict(), tensors, folder)
-    simcrop.load_state_dict(tensors)
-    return Checkpoint(simcrop.eval(), config, vocabulary, text["fingerprint"], description["step"])
+    return folder, description, config, tensors
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -137,7 +216,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
             complain(
                 f"{folder / 'config.json'} is not ours",
                 f"the fields {sorted(needed)}",
-                "Other projects' weights have to be converted first.",
+                "Other projects' weights come in by `simcrop convert`.",
             )
         )
     if description["format"] != FORMAT:

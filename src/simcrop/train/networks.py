@@ -8,6 +8,26 @@ from simcrop.model.text_decoder import TextDecoder
 from simcrop.model.vision_decoder import VisionDecoder
 from simcrop.model.vision_encoder import VisionEncoder
 
+ENCODER_ONLY = Terms(False, False, False, False)
+
+
+def build_encoder(config: Config) -> VisionEncoder:
+    """Return the untrained vision encoder."""
+    grid = PatchGrid(config.volume.crop_shape, config.volume.patch_shape)
+    return VisionEncoder(grid, **config.vision_encoder.model_dump(exclude={"init"}))
+
+
+def encoder_only(encoder: VisionEncoder) -> SimCroP:
+    """Return an assembly that has the encoder and nothing else."""
+    return SimCroP(
+        encoder,
+        vision_decoder=None,
+        fusion=None,
+        text_decoder=None,
+        text_dim=1,
+        terms=ENCODER_ONLY,
+    )
+
 
 def build_simcrop(config: Config, *, text_dim: int, vocabulary_size: int) -> SimCroP:
     """Return the untrained networks of the terms that are on.
@@ -18,12 +38,14 @@ def build_simcrop(config: Config, *, text_dim: int, vocabulary_size: int) -> Sim
         vocabulary_size: number of words that the text decoder may predict.
     """
     terms, alignment = config.terms, config.alignment
-    grid = PatchGrid(config.volume.crop_shape, config.volume.patch_shape)
-    encoder, position = config.vision_encoder, config.vision_encoder.position
+    encoder = build_encoder(config)
     return SimCroP(
-        VisionEncoder(grid, **encoder.model_dump()),
+        encoder,
         vision_decoder=VisionDecoder(
-            grid, encoder_dim=encoder.dim, position=position, **config.vision_decoder.model_dump()
+            encoder.grid,
+            encoder_dim=encoder.dim,
+            position=config.vision_encoder.position,
+            **config.vision_decoder.model_dump(),
         )
         if terms.masked_volume
         else None,

@@ -28,7 +28,12 @@ from simcrop.objectives.alignment import select_top_k, similarity_map
 from simcrop.report.sections import Report
 from simcrop.report.tokens import Tokenizer, load_tokenizer, tokenize_findings
 from simcrop.train.checkpoint import load_checkpoint
-from simcrop.train.networks import build_simcrop
+from simcrop.train.networks import (
+    ENCODER_ONLY,
+    build_encoder,
+    build_simcrop,
+    encoder_only,
+)
 
 FEATURES = ("post_norm_gap", "pre_norm_gap", "cls")
 
@@ -58,11 +63,19 @@ class Pretrained:
     Attributes:
         config: the configuration it was trained with.
         contract: how it wants its volumes.
+        feature: the feature that stands for a volume unless another is asked for.
     """
 
-    def __init__(self, simcrop: SimCroP, config: Config, text_fingerprint: str) -> None:
+    def __init__(
+        self,
+        simcrop: SimCroP,
+        config: Config,
+        text_fingerprint: str,
+        feature: str = "post_norm_gap",
+    ) -> None:
         self.simcrop = simcrop.eval()
         self.config = config
+        self.feature = feature
         self.contract: Contract = config.volume.contract()
         self._text_fingerprint = text_fingerprint
 
@@ -101,9 +114,12 @@ class Pretrained:
     def untrained(self, seed: int = 0) -> "Pretrained":
         """Return the same networks with fresh weights: the control for every comparison."""
         torch.manual_seed(seed)
+        if self.simcrop.terms == ENCODER_ONLY:
+            alone = encoder_only(build_encoder(self.config)).to(self._device)
+            return Pretrained(alone, self.config, self._text_fingerprint, self.feature)
         shape = self.simcrop.state_dict()
         vocabulary = shape.get("text_decoder.vocabulary.bias", torch.zeros(0))
-        first_linear = r"(sentence|report)_projection\.[01]\.weight"
+        first_linear = r"(sentence|report|findings)_projection\.[01]\.weight"
         text_dims = [t.shape[1] for name, t in shape.items() if re.fullmatch(first_linear, name)]
         fresh = build_simcrop(
             self.config, text_dim=max(text_dims, default=1), vocabulary_size=len(vocabulary)
@@ -134,20 +150,21 @@ class Pretrained:
         return self.simcrop.vision_encoder(patches, reach=self.simcrop.reach)
 
     def embed_volume(
-        self, volume: Path | str | Volume | Crop, feature: str = "post_norm_gap"
+        self, volume: Path | str | Volume | Crop, feature: str | None = None
     ) -> Float[np.ndarray, " dim"]:
         """Return one vector per volume.
 
         Args:
             volume: a file, DICOM folder, `Volume`, or a crop.
             feature: "post_norm_gap" (mean over patch tokens, the space that was trained),
-                "pre_norm_gap" (before the last norm, as the authors probe) or "cls".
+                "pre_norm_gap" (before the last norm, as the authors probe) or "cls"; None
+                takes the checkpoint's own.
 
         Raises:
             ValueError: if the feature is unknown.
         """
         crop = volume if isinstance(volume, Crop) else self.crop(volume)
-        return pool(self.encode([crop]), feature)[0].cpu().numpy()
+        return pool(self.encode([crop]), feature or self.feature)[0].cpu().numpy()
 
     @torch.inference_mode()
     def embed_patches(
@@ -261,4 +278,4 @@ def load(
     if text_encoder is not None:
         text = config.text.model_copy(update={"encoder": text_encoder})
         config = config.model_copy(update={"text": text})
-    return Pretrained(simcrop, config, loaded.text_fingerprint)
+    return Pretrained(simcrop, config, loaded.text_fingerprint, loaded.feature)

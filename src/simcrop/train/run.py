@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from simcrop.data.store import Store
 from simcrop.errors import CheckpointError, ConfigError, DataError, complain
 from simcrop.model.text_encoder import TextEncoder
 from simcrop.report.tokens import load_tokenizer
-from simcrop.train.checkpoint import save_checkpoint
+from simcrop.train.checkpoint import initialise_encoder, save_checkpoint
 from simcrop.train.datamodule import PretrainingData
 from simcrop.train.features import check_contracts
 from simcrop.train.networks import build_simcrop
@@ -51,6 +52,14 @@ def pretrain(
         DataError: if the store does not fit the configuration or has no training study.
         CheckpointError: if there is nothing to resume.
     """
+    if config.vision_encoder.position == "stored":
+        raise ConfigError(
+            complain(
+                "vision_encoder.position = stored, which comes with converted weights",
+                "sine_cosine_3d or two_axis",
+                "Name the weights by vision_encoder.init and a table by position.",
+            )
+        )
     check_contracts(store, config.volume.contract())
     machine = _machine(config)
     text_encoder = TextEncoder(config.text.encoder)
@@ -59,7 +68,7 @@ def pretrain(
         run.start(config, store)
     texts = _text_states(config, store, text_encoder, on_progress)
     data = _data(config, store, texts, first_step)
-    module = _module(config, text_encoder, texts, data)
+    module = _module(config, text_encoder, texts, data, initial=not resume)
     fingerprint = text_encoder.fingerprint()
 
     def export(step: int) -> None:
@@ -131,11 +140,18 @@ def _data(config: Config, store: Store, texts: TextStates, first_step: int) -> P
 
 
 def _module(
-    config: Config, text_encoder: TextEncoder, texts: TextStates, data: PretrainingData
+    config: Config,
+    text_encoder: TextEncoder,
+    texts: TextStates,
+    data: PretrainingData,
+    *,
+    initial: bool,
 ) -> Pretraining:
     vocabulary = texts.vocabulary(data.train.studies)
     torch.manual_seed(config.seed)
     simcrop = build_simcrop(config, text_dim=text_encoder.dim, vocabulary_size=len(vocabulary))
+    if initial and config.vision_encoder.init is not None:
+        initialise_encoder(simcrop.vision_encoder, Path(config.vision_encoder.init))
     unknown = texts.tokenizer.unk_token_id
     return Pretraining(config, simcrop, text_encoder, vocabulary, unknown, data.updates_per_epoch)
 
