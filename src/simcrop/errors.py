@@ -14,7 +14,15 @@ class ConfigError(SimCroPError):
 
 
 class DataError(SimCroPError):
-    """A volume, report, table or store that is damaged, missing or not what it claims to be."""
+    """A volume, report, table or store that is damaged, missing or not what it claims to be.
+
+    Attributes:
+        kind: a stable word for the fault, by which refusals are counted; "other" if it has none.
+    """
+
+    def __init__(self, message: str, kind: str = "other") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class CheckpointError(SimCroPError):

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from simcrop.data.archive import is_safe_name, read_archive, resolve
+from simcrop.data.archive import is_safe_name, read_archive, resolve, shared_reports
 from simcrop.errors import DataError
 
 VOLUMES = "volume_id,study_id,path\nv1,s1,a.nii.gz\nv2,s2,b.nii.gz\n"
@@ -116,3 +117,38 @@ def test_the_real_archive_is_read(shared_data):
     archive = read_archive(shared_data / "archive")
     assert len(archive.volumes) == 7
     assert all(resolve(archive.root, path).exists() for path in archive.volumes.path)
+
+
+@pytest.mark.parametrize(
+    ("table", "text", "kind"),
+    [
+        ("reports", REPORTS.encode() + b"s3,p3,L\xe9sion.,\n", "wrong_encoding"),
+        ("reports", REPORTS + "s1,p3,Other.,\n", "duplicate_identifier"),
+        ("volumes", "", "not_a_table"),
+        ("volumes", "volume_id,path\nv1,a\n", "missing_column"),
+        ("labels", "study_id,Nodule\ns1,yes\n", "unknown_label"),
+        (
+            "reports",
+            "study_id,patient_id,findings,impression,split\ns1,p1,A.,,train\ns2,p1,A.,,val\n",
+            "patient_in_two_splits",
+        ),
+    ],
+)
+def test_faults_of_tables_have_a_stable_kind(tmp_path, table, text, kind):
+    with pytest.raises(DataError) as error:
+        read_archive(write(tmp_path, **{table: text}))
+    assert error.value.kind == kind
+
+
+def test_a_measured_report_of_two_patients_is_noticed_and_a_normal_one_is_not():
+    measured, normal = "A nodule of 12 mm is seen. " * 7, "Both lungs are clear. " * 20
+    rows = [
+        ("s1", "p1", measured),
+        ("s2", "p1", measured),
+        ("s3", "p2", measured + " "),
+        ("s4", "p3", normal),
+        ("s5", "p4", normal),
+        ("s6", "p5", "A nodule of 12 mm."),
+    ]
+    reports = pd.DataFrame(rows, columns=["study_id", "patient_id", "findings"])
+    assert shared_reports(reports) == {"s3": "s1"}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from simcrop.cli.options import Output, Settings, Workers, num_workers
+from simcrop.cli.options import Output, Settings, Workers, num_workers, one_of
 from simcrop.cli.progress import progress
 
 
@@ -27,6 +27,18 @@ def prepare(
     keep_patient_ids: Annotated[
         bool, typer.Option(help="Store patient ids as they are, not as running pseudonyms.")
     ] = False,
+    layout: Annotated[
+        str,
+        typer.Option(
+            callback=one_of("tables", "ct_rate", "rad_chest_ct", "cc_ccii", "luna16", "btcv"),
+            help="tables, or a public set as published: ct_rate, rad_chest_ct, cc_ccii, luna16, "
+            "btcv.",
+        ),
+    ] = "tables",
+    paper_lists: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the authors' lists of a public set; adds paper_split."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Prepare finished volumes again.")] = False,
     workers: Workers = 0,
 ) -> None:
@@ -54,6 +66,8 @@ def prepare(
             keep_patient_ids=keep_patient_ids,
             overwrite=overwrite,
             root=root,
+            layout=layout,
+            paper_lists=paper_lists,
             on_progress=lambda done, total: update(done, total, "prepare volumes"),
         )
     print(output)

@@ -19,6 +19,7 @@ from simcrop.data.archive import resolve
 from simcrop.data.atomic import atomic_path
 from simcrop.data.contract import Contract
 from simcrop.data.preprocessing import prepare_volume, resample_mask
+from simcrop.data.stated import StatedHeader
 from simcrop.data.volume import (
     Volume,
     array_of,
@@ -44,6 +45,8 @@ class Job:
         masks: rows of the archive's masks table for this study.
         anatomy: path of the label map as the table has it, or "".
         root: where relative paths start.
+        header: JSON of what the table states in place of the volume's own header, or "".
+        anatomy_values: JSON of label map value to stored value, others become 0; "" keeps all.
     """
 
     volume_id: str
@@ -52,6 +55,8 @@ class Job:
     masks: tuple[Row, ...]
     anatomy: str
     root: Path
+    header: str = ""
+    anatomy_values: str = ""
 
     def fingerprint(self, contract: Contract) -> str:
         """Return a hash of everything that decides what the job writes, but the files."""
@@ -81,7 +86,8 @@ class Record:
 def run_job(job: Job, contract: Contract, store: Path) -> Record:
     """Prepare one volume with its masks and write them; what cannot be read is refused."""
     try:
-        volume = prepare_volume(job.file(job.path), contract)
+        stated = StatedHeader.from_json(job.header) if job.header else None
+        volume = prepare_volume(job.file(job.path), contract, stated)
     except DataError as error:
         return Record(refused=[job.refusal(job.path, "volume", error)])
     path = f"volumes/{job.volume_id}.nii.gz"
@@ -136,6 +142,8 @@ def _run_masks(job: Job, volume: Volume, store: Path, record: Record) -> None:
     if job.anatomy:
         try:
             label_map = _on_grid(job.file(job.anatomy), reference)
+            if job.anatomy_values:
+                label_map = _renumber(label_map, job.anatomy_values)
             _refuse_empty(array_of(label_map), str(job.file(job.anatomy)))
         except DataError as error:
             record.refused.append(job.refusal(job.anatomy, "anatomy", error))
@@ -147,6 +155,13 @@ def _run_masks(job: Job, volume: Volume, store: Path, record: Record) -> None:
 
 def _on_grid(path: Path, reference: sitk.Image) -> sitk.Image:
     return resample_mask(to_ras(read_image(path)), reference)
+
+
+def _renumber(label_map: sitk.Image, values: str) -> sitk.Image:
+    """Return the label map with its values replaced; those that are not named become 0."""
+    names = {float(old): int(new) for old, new in json.loads(values).items()}
+    renumbered = sum((label_map == old) * new for old, new in names.items())
+    return sitk.Cast(renumbered, sitk.sitkUInt8)
 
 
 def _refuse_empty(mask: np.ndarray, name: str) -> None:

@@ -40,6 +40,10 @@ RAD_CHEST_CT = (
     "Interlobular septal thickening",
 )
 
+CC_CCII = ("Normal", "Common pneumonia", "Novel coronavirus pneumonia")
+
+LUNA16 = ("Lung nodule",)
+
 LUNA16_SEGMENTATION = ("background", "left lung", "right lung", "trachea")
 
 BTCV = (
@@ -64,3 +68,37 @@ BTCV = (
 RAD_CHEST_CT_FROM_CT_RATE: dict[str, tuple[str, ...]] = {
     name: (name,) for name in RAD_CHEST_CT if name != "Calcification"
 } | {"Calcification": ("Arterial wall calcification", "Coronary artery wall calcification")}
+
+# The published RadChestCT tables have one column `abnormality*location` for each pair; a label is
+# positive where one of these abnormalities is, at any location. INFERRED: the set's authors and
+# ours name findings differently, and nobody has published the list behind the 16 labels.
+RAD_CHEST_CT_ABNORMALITIES: dict[str, tuple[str, ...]] = {
+    "Medical material": (
+        "breast_implant", "catheter_or_port", "chest_tube", "clip", "gi_tube", "hardware",
+        "heart_valve_replacement", "pacemaker_or_defib", "staple", "stent", "suture",
+        "tracheal_tube",
+    ),
+    "Calcification": ("calcification",),
+    "Cardiomegaly": ("cardiomegaly",),
+    "Pericardial effusion": ("pericardial_effusion",),
+    "Hiatal hernia": ("hernia",),
+    "Lymphadenopathy": ("lymphadenopathy",),
+    "Emphysema": ("emphysema",),
+    "Atelectasis": ("atelectasis",),
+    "Lung nodule": ("nodule", "nodulegr1cm"),
+    "Lung opacity": ("opacity",),
+    "Pulmonary fibrotic sequela": ("fibrosis",),
+    "Pleural effusion": ("pleural_effusion",),
+    "Peribronchial thickening": ("bronchial_wall_thickening",),
+    "Consolidation": ("consolidation",),
+    "Bronchiectasis": ("bronchiectasis",),
+    "Interlobular septal thickening": ("septal_thickening",),
+}  # fmt: skip
+
+_SPELLINGS = {"hietal hernia": "Hiatal hernia"}
+
+
+def standard_name(name: str, known: tuple[str, ...]) -> str | None:
+    """Return the label name that a published column means, or None if it is no label."""
+    wanted = _SPELLINGS.get(name.strip().lower(), name.strip())
+    return {label.lower(): label for label in known}.get(wanted.lower())

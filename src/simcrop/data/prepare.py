@@ -17,7 +17,8 @@ from pathlib import Path
 import pandas as pd
 import SimpleITK as sitk  # noqa: N813
 
-from simcrop.data.archive import Archive, is_safe_name, read_archive
+from simcrop.data.archive import Archive, is_safe_name, read_archive, shared_reports
+from simcrop.data.archives import Draw, read_public_set
 from simcrop.data.atomic import atomic_path
 from simcrop.data.contract import Contract
 from simcrop.data.jobs import Job, Record, Row, finished, run_job
@@ -59,6 +60,8 @@ def prepare(
     keep_patient_ids: bool = False,
     overwrite: bool = False,
     root: Path | str | None = None,
+    layout: str = "tables",
+    paper_lists: Path | str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> PrepareSummary:
     """Prepare every volume of an archive; run it again to continue where it stopped.
@@ -74,6 +77,8 @@ def prepare(
         keep_patient_ids: write the archive's patient_id instead of `patient_00001`.
         overwrite: prepare finished volumes again, and change the contract of an existing store.
         root: where relative paths of the archive start, if not in its folder.
+        layout: `tables`, or the name of a public set that lies there as published.
+        paper_lists: folder with the authors' lists, for the split named paper_split.
         on_progress: called with the number of volumes done and the number of all.
 
     Raises:
@@ -81,10 +86,15 @@ def prepare(
             a worker process dies.
         ValueError: if the fractions leave no patient to train on.
     """
-    archive, store = read_archive(archive_dir, root), Path(store_dir)
+    store = Path(store_dir)
+    if layout == "tables":
+        archive = read_archive(archive_dir, root)
+    else:
+        drawn = Draw(val_fraction, test_fraction, split_seed)
+        archive = read_public_set(archive_dir, layout, drawn, paper_lists)
     splits = _splits(archive.reports, val_fraction, test_fraction, split_seed)
     _open_store(store, contract, overwrite)
-    reports, faults = _read_reports(archive.reports)
+    reports, faults = _read_reports(archive)
     jobs, refused = _plan(archive, reports, faults)
     records = {} if overwrite else _find_finished(jobs, contract, store)
     num_skipped = len(records)
@@ -129,16 +139,24 @@ def _open_store(store: Path, contract: Contract, overwrite: bool) -> None:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def _read_reports(table: pd.DataFrame) -> tuple[dict[str, Report], dict[str, str]]:
+def _read_reports(archive: Archive) -> tuple[dict[str, Report], dict[str, str]]:
     """Return the usable report of every study, and what is wrong with the others."""
     reports, faults = {}, {}
-    for row in _rows(table):
+    # CT-RATE is known to repeat some reports; its test sets are compared as they are
+    shared = {} if archive.name else shared_reports(archive.reports)
+    for row in _rows(archive.reports):
+        if row["study_id"] in shared:
+            faults[row["study_id"]] = complain(
+                f"the findings are word for word those of {shared[row['study_id']]}, a study of "
+                "another patient", "a report of its own", "Correct it or remove the study."
+            )  # fmt: skip
+            continue
         try:
             report = make_report(row["findings"], row["impression"], row.get("sentences", ""))
         except DataError as error:
             faults[row["study_id"]] = str(error)
             continue
-        if report.is_empty:
+        if report.is_empty and archive.has_reports:
             faults[row["study_id"]] = complain(
                 "empty report", "findings or impression", "Fill it in or remove the study."
             )
@@ -154,13 +172,14 @@ def _plan(
     masks: dict[str, list[Row]] = {}
     for row in _rows(archive.masks):
         masks.setdefault(row["study_id"], []).append(row)
-    anatomy = {row["volume_id"]: row["path"] for row in _rows(archive.anatomy)}
+    anatomy = {row["volume_id"]: row for row in _rows(archive.anatomy)}
     jobs, refused = [], []
     for row in _rows(archive.volumes):
         volume_id, study_id = row["volume_id"], row["study_id"]
         job = Job(
             volume_id, study_id, row["path"], tuple(masks.get(study_id, ())),
-            anatomy.get(volume_id, ""), archive.root,
+            anatomy.get(volume_id, {}).get("path", ""), archive.root, row.get("header", ""),
+            anatomy.get(volume_id, {}).get("values", ""),
         )  # fmt: skip
         if fault := _row_fault(job, reports, faults):
             stage, reason = fault

@@ -12,6 +12,7 @@ import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Bool, Float, Float32, Int16, Num
 
 from simcrop.data.contract import Contract
+from simcrop.data.stated import StatedHeader
 from simcrop.data.volume import Volume, array_of, from_image, geometry_of, read_ct, to_image, to_ras
 from simcrop.data.volume_checks import AIR_HU
 from simcrop.geometry import Shape3
@@ -36,13 +37,15 @@ class Crop:
     is_padding: Bool[np.ndarray, "x y z"]
 
 
-def prepare_volume(path: Path | str, contract: Contract) -> Volume:
+def prepare_volume(
+    path: Path | str, contract: Contract, stated: StatedHeader | None = None
+) -> Volume:
     """Read a volume of any format onto the contract's grid: exactly what `prepare` stores.
 
     Raises:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
-    return from_image(resample(read_ct(path), contract), str(path))
+    return from_image(resample(read_ct(path, stated), contract), str(path))
 
 
 def resample(image: sitk.Image, contract: Contract) -> sitk.Image:

@@ -30,6 +30,7 @@ class TextSample:
     sentence_of_word: Int[Tensor, " findings_words"]
     sentence_keys: Int[Tensor, " sentences"]
     sentence_weights: Float[Tensor, " sentences"]
+    sentence_is_normal: Bool[Tensor, " sentences"]
     report_ids: Int[Tensor, " report_words"]
     masked_ids: Int[Tensor, " report_words"]
     is_masked: Bool[Tensor, " report_words"]
@@ -63,6 +64,7 @@ class Batch:
     sentence_of_word: Int[Tensor, "batch findings_words"]
     sentence_keys: Int[Tensor, "batch sentences"]
     sentence_weights: Float[Tensor, "batch sentences"]
+    sentence_is_normal: Bool[Tensor, "batch sentences"]
     sentence_is_valid: Bool[Tensor, "batch sentences"]
     report_ids: Int[Tensor, "batch report_words"]
     masked_ids: Int[Tensor, "batch report_words"]
@@ -178,6 +180,7 @@ def collate(samples: list[StudySample]) -> Batch:
         sentence_of_word=_pad([text.sentence_of_word for text in texts]),
         sentence_keys=_pad([text.sentence_keys for text in texts]),
         sentence_weights=_pad([text.sentence_weights for text in texts]),
+        sentence_is_normal=_pad([text.sentence_is_normal for text in texts]),
         sentence_is_valid=_pad([torch.ones_like(t.sentence_keys).bool() for t in texts]),
         report_ids=_pad([text.report_ids for text in texts]),
         masked_ids=_pad([text.masked_ids for text in texts]),

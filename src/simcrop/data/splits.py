@@ -5,6 +5,7 @@ the same voxels (method.md D-12). The result depends on the set of patients and 
 the order in which they are listed.
 """
 
+import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -46,6 +47,11 @@ def take_fraction(patient_ids: Iterable[str], fraction: float, seed: int = 0) ->
         raise ValueError(f"fraction {fraction}; expected a share in (0, 1]")
     shuffled = _shuffled(patient_ids, seed)
     return sorted(shuffled[: max(round(fraction * len(shuffled)), 1)])
+
+
+def hash_of(names: Iterable[str]) -> str:
+    """Return a short hash of a set of studies or volumes, so that a figure names its set."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
 
 
 def _shuffled(patient_ids: Iterable[str], seed: int) -> list[str]:

@@ -15,6 +15,7 @@ import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Bool, Float, Int16, Integer
 
 from simcrop.data.contract import Contract
+from simcrop.data.splits import hash_of
 from simcrop.data.volume import affine_of, array_of
 from simcrop.errors import DataError, complain
 from simcrop.report.sections import Report, make_report
@@ -34,19 +35,26 @@ class Store:
         masks: study_id, volume_id, path and sentence or label; None if there are none.
         anatomy: path of a label map, indexed by volume_id; None if there are none.
         anatomy_names: the name of each value of the label maps.
+        split_name: `clean`, by patient, or `paper_split`, the authors' lists.
+        selected_on_test: whether the validation part is the test part. Every result from such a
+            store must carry the words "selected on test".
     """
 
-    def __init__(self, folder: Path | str) -> None:
-        """Open a store.
+    def __init__(self, folder: Path | str, split: str = "clean") -> None:
+        """Open a store with its own split, or with `paper_split` for published numbers.
 
         Raises:
-            DataError: if the folder is not a finished store.
+            DataError: if the folder is not a finished store, or has no such split.
         """
         self.folder = Path(folder)
         self.contract = read_contract(self.folder)
         self.volumes = self._table("manifest.csv", "volume_id")
         self.reports = self._table("reports.csv", "study_id")
-        self._split_of_patient = self._table("splits.csv", "patient_id")["split"]
+        self.split_name = split
+        self._volumes_of = self._read_split(split)
+        self.selected_on_test = bool(self._volumes_of["val"]) and (
+            set(self._volumes_of["val"]) == set(self._volumes_of["test"])
+        )
         self.labels = self._optional("labels.csv", "study_id")
         if self.labels is not None:
             self.labels = self.labels.astype(int)
@@ -90,15 +98,43 @@ class Store:
             )
         return table
 
+    def _read_split(self, split: str) -> dict[str, list[str]]:
+        """Return the volumes of train, val and test, in the order of the manifest."""
+        if split == "clean":
+            of_patient = self._table("splits.csv", "patient_id")["split"]
+            parts = self.volumes.patient_id.map(of_patient)
+        elif split == "paper_split" and (self.folder / "paper_split.csv").exists():
+            parts = self._table("paper_split.csv", "volume_id")["split"].reindex(self.volumes.index)
+        else:
+            raise DataError(
+                complain(
+                    f"{self.folder}: no split named {split}",
+                    "clean, or paper_split if the authors' lists were given",
+                    "Run `simcrop prepare` again with --paper-lists; finished volumes are kept.",
+                ),
+                kind="unknown_split",
+            )
+        # "val+test" is how the authors' lists have it: chosen and reported on the same volumes
+        return {
+            part: self.volumes.index[parts.fillna("").str.contains(part, regex=False)]
+            .tolist()
+            for part in ("train", "val", "test")
+        }  # fmt: skip
+
+    @property
+    def test_set(self) -> dict[str, object]:
+        """The name and hash of the test volumes, so that a figure names its set."""
+        return {"split": self.split_name, "hash": hash_of(self._volumes_of["test"]),
+                "num_volumes": len(self._volumes_of["test"]),
+                "selected_on_test": self.selected_on_test}  # fmt: skip
+
     def patients_of(self, split: str) -> list[str]:
         """Return the pseudonyms of the patients in `train`, `val` or `test`."""
-        return self._split_of_patient.index[self._split_of_patient == split].tolist()
+        return list(dict.fromkeys(self.volumes.patient_id[self._volumes_of[split]]))
 
     def volume_ids(self, split: str | None = None) -> list[str]:
         """Return the volumes of one split, or of all, in the order of the manifest."""
-        if split is None:
-            return self.volumes.index.tolist()
-        return self.volumes.index[self.volumes.patient_id.isin(self.patients_of(split))].tolist()
+        return self.volumes.index.tolist() if split is None else list(self._volumes_of[split])
 
     def study_of(self, volume_id: str) -> str:
         """Return the study to which a volume belongs."""

@@ -53,7 +53,7 @@ def write_tables(
                    for patient in dict.fromkeys(patient_of[study] for study in kept)],
         "manifest": [row | {"patient_id": names[patient_of[row["study_id"]]]} for row in manifest],
     }  # fmt: skip
-    for name in ("masks", "anatomy", "labels", "anatomy_names"):
+    for name in ("masks", "anatomy", "labels", "anatomy_names", "paper_split"):
         (store / f"{name}.csv").unlink(missing_ok=True)
     if masks := [row for record in records for row in record.masks]:
         _write(store / "masks.csv", pd.DataFrame(masks).drop(columns="value"))
@@ -63,6 +63,9 @@ def write_tables(
             _write(store / "anatomy_names.csv", archive.anatomy_names)
     if archive.labels is not None:
         _write(store / "labels.csv", archive.labels[archive.labels.study_id.isin(studies)])
+    if archive.paper_split is not None:
+        is_stored = archive.paper_split.volume_id.isin([row["volume_id"] for row in manifest])
+        _write(store / "paper_split.csv", archive.paper_split[is_stored])
     for name, rows in tables.items():  # the manifest last: with it the store is finished
         _write(store / f"{name}.csv", pd.DataFrame(rows, columns=_COLUMNS[name]))
 

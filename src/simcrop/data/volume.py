@@ -14,14 +14,23 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Float, Int16, Num, Shaped
 
+from simcrop.data.arrays import is_slice_folder, read_npz, read_slices
 from simcrop.data.atomic import atomic_path
 from simcrop.data.dicom import check_modality, read_series
+from simcrop.data.stated import StatedHeader
 from simcrop.data.volume_checks import as_hu, check_nifti, check_shape
 from simcrop.errors import DataError, complain
 from simcrop.geometry import Shape3
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-_FORMATS = {".nii": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MHA", ".mhd": "MHD"}
+_FORMATS = {
+    ".nii": "NIfTI",
+    ".nrrd": "NRRD",
+    ".nhdr": "NRRD",
+    ".mha": "MHA",
+    ".mhd": "MHD",
+    ".npz": "NPZ",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,17 +69,21 @@ def read_volume(path: Path | str) -> Volume:
     return from_image(to_ras(read_ct(path)), str(path))
 
 
-def read_ct(path: Path | str) -> sitk.Image:
+def read_ct(path: Path | str, stated: StatedHeader | None = None) -> sitk.Image:
     """Read a CT volume as stored on disk, as int16 HU, with header and intensity checks.
+
+    Args:
+        path: of the file or folder.
+        stated: what a table says about the volume in place of its own header.
 
     Raises:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
-    return as_hu(read_image(path), Path(path))
+    return as_hu(read_image(path, stated), Path(path))
 
 
-def read_image(path: Path | str) -> sitk.Image:
-    """Read a 3-D scalar volume (CT or mask) as stored; a folder is a DICOM series.
+def read_image(path: Path | str, stated: StatedHeader | None = None) -> sitk.Image:
+    """Read a 3-D scalar volume (CT or mask) as stored; a folder is a DICOM series or 8-bit slices.
 
     Geometry is rounded (see `_round_geometry`). Header text may still hang on the image, but goes
     no further: a `Volume` and what `write_volume` writes hold voxels and geometry only.
@@ -85,7 +98,7 @@ def read_image(path: Path | str) -> sitk.Image:
         )
     try:
         with _quietly():
-            image = read_series(path) if path.is_dir() else _read_file(path)
+            image = _read(path, stated)
     except RuntimeError as error:
         raise DataError(
             complain(
@@ -94,6 +107,8 @@ def read_image(path: Path | str) -> sitk.Image:
                 "Copy the file again or remove its row.",
             )
         ) from error
+    if stated is not None:
+        image = stated.apply(image, path)
     check_shape(image, path)
     return _round_geometry(image)
 
@@ -157,7 +172,7 @@ def write_volume(
 def format_of(path: Path) -> str:
     """Return the name of a volume's format for the manifest, from its file name."""
     if path.is_dir():
-        return "DICOM"
+        return "slices" if is_slice_folder(path) else "DICOM"
     return _FORMATS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "other")
 
 
@@ -172,7 +187,24 @@ def _quietly() -> Generator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
-def _read_file(path: Path) -> sitk.Image:
+def _read(path: Path, stated: StatedHeader | None) -> sitk.Image:
+    """Read what a path leads to; arrays without geometry need it stated."""
+    has_geometry = stated is not None and stated.has_geometry
+    if path.suffix == ".npz" or (path.is_dir() and is_slice_folder(path)):
+        if not has_geometry:
+            raise DataError(
+                complain(
+                    f"{path}: an array without voxel size and orientation",
+                    "both in the column `header` of volumes.csv",
+                    "State them, or convert the volume to NIfTI with its affine.",
+                ),
+                kind="no_geometry",
+            )
+        return read_slices(path) if path.is_dir() else read_npz(path)
+    return read_series(path) if path.is_dir() else _read_file(path, has_geometry)
+
+
+def _read_file(path: Path, has_geometry: bool) -> sitk.Image:
     """Read one file; the header is checked before the voxels cost anything."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -189,7 +221,7 @@ def _read_file(path: Path) -> sitk.Image:
             )
         )
     if reader.HasMetaDataKey("qform_code"):  # NIfTI
-        check_nifti(reader, path)
+        check_nifti(reader, path, needs_affine=not has_geometry)
     return reader.Execute()
 
 

@@ -23,13 +23,14 @@ _FLOAT_BYTES = {sitk.sitkFloat32: 4, sitk.sitkFloat64: 8}
 _NOT_FINITE = "NaN or infinite values", "Convert the volume again from its source."
 
 
-def check_nifti(reader: sitk.ImageFileReader, path: Path) -> None:
+def check_nifti(reader: sitk.ImageFileReader, path: Path, *, needs_affine: bool = True) -> None:
     """Refuse a NIfTI without geometry, cut short, or with NaN; SimpleITK accepts all three.
 
     Raises:
         DataError: if the header has no affine, the file ends too early, or a value is not finite.
     """
-    if reader.GetMetaData("qform_code") == "0" and reader.GetMetaData("sform_code") == "0":
+    codes = {reader.GetMetaData("qform_code"), reader.GetMetaData("sform_code")}
+    if needs_affine and codes == {"0"}:
         raise DataError(
             complain(
                 f"{path}: qform_code and sform_code are 0, so nothing says where left is",

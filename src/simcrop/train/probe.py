@@ -6,9 +6,8 @@ chosen on validation patients, and the figures come from test patients, who see 
 Paper: downstream classification by linear probing (method.md, section 11).
 """
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from simcrop.data.atomic import atomic_path
-from simcrop.data.splits import take_fraction
+from simcrop.data.splits import hash_of, take_fraction
 from simcrop.data.store import Store
 from simcrop.errors import DataError, complain
 from simcrop.evaluate.classification import fit_linear_probe
@@ -169,8 +168,3 @@ def describe_probe(result: ProbeResult) -> dict[str, object]:
         "num_train": result.num_train,
         "c": result.c,
     }
-
-
-def hash_of(names: Sequence[str]) -> str:
-    """Return a short hash of a set of studies or volumes, so that a figure names its set."""
-    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
