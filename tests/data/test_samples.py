@@ -25,6 +25,7 @@ def words(num_findings=5, num_sentences=2, num_report=7, is_cached=True) -> Text
         sentence_of_word=owners,
         sentence_keys=torch.arange(1, num_sentences + 1),
         sentence_weights=torch.ones(num_sentences),
+        sentence_is_normal=torch.arange(num_sentences) % 2 == 0,
         report_ids=torch.arange(1, num_report + 1),
         masked_ids=torch.arange(1, num_report + 1),
         is_masked=torch.ones(num_report, dtype=torch.bool),

@@ -212,6 +212,7 @@ def test_reports_without_findings_still_train_the_rest(world):
         sentence_of_word=sample.text.sentence_of_word[:0],
         sentence_keys=sample.text.sentence_keys[:0],
         sentence_weights=sample.text.sentence_weights[:0],
+        sentence_is_normal=sample.text.sentence_is_normal[:0],
     )
     for negatives in ("within_report", "batch", "per_image"):
         module, _ = world(tiny(f"alignment.negatives={negatives}", "terms.instance_contrast=true"))

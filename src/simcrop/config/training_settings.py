@@ -47,5 +47,8 @@ class TrainerConfig(Section):
     """Updates between two resume points."""
     validation_epochs: Count = 1
     """Epochs between two looks at the validation studies."""
+    diagnostic_studies: Annotated[int, Field(ge=0)] = 8
+    """Validation studies on which a run asks, at every validation, whether sentences and words use
+    the volume; 0 leaves that out. All of them go through the networks at once."""
     log_steps: Count = 10
     """Updates between two logged values."""

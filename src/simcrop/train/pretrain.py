@@ -76,15 +76,7 @@ class Pretraining(LightningModule):
         is_counted = counted_words(
             batch.is_masked, batch.report_is_valid, config.terms.report_positions
         )
-        inputs = SimCroPInput(
-            patches=grid.cut(batch.voxels),
-            findings_states=batch.findings_states,
-            sentence_of_word=batch.sentence_of_word,
-            num_sentences=batch.sentence_keys.shape[1],
-            report_states=self._report_states(batch),
-            report_is_valid=batch.report_is_valid,
-            report_is_counted=is_counted,
-        )
+        inputs = self.inputs(batch, is_counted, batch.voxels)
         output = self.simcrop(inputs, masking, self._second_pass(len(batch), generator))
         losses = {}
         if output.predicted_patches is not None:
@@ -99,6 +91,18 @@ class Pretraining(LightningModule):
         if self.config.terms.instance_contrast:
             losses["instance_loss"] = self._instance_loss(output, batch)
         return losses
+
+    def inputs(self, batch: Batch, is_counted: Tensor, voxels: Tensor) -> SimCroPInput:
+        """Return what the networks see of a batch, with these voxels, in [-1, 1]."""
+        return SimCroPInput(
+            patches=self.simcrop.grid.cut(voxels),
+            findings_states=batch.findings_states,
+            sentence_of_word=batch.sentence_of_word,
+            num_sentences=batch.sentence_keys.shape[1],
+            report_states=self._report_states(batch),
+            report_is_valid=batch.report_is_valid,
+            report_is_counted=is_counted,
+        )
 
     def _second_pass(self, num_studies: int, generator: torch.Generator) -> SecondPass | None:
         """Return the patches of the alignment's own pass in this batch; None shares the first."""

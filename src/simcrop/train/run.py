@@ -21,6 +21,7 @@ from simcrop.model.text_encoder import TextEncoder
 from simcrop.report.tokens import load_tokenizer
 from simcrop.train.checkpoint import initialise_encoder, save_checkpoint
 from simcrop.train.datamodule import PretrainingData
+from simcrop.train.diagnostics import DiagnosticsCallback
 from simcrop.train.features import check_contracts
 from simcrop.train.networks import build_simcrop
 from simcrop.train.pretrain import Pretraining
@@ -192,7 +193,11 @@ def _trainer(
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[resume_points, _RunCallback(export, loop.checkpoint_steps, on_progress)],
+        callbacks=[
+            resume_points,
+            DiagnosticsCallback(data.val, loop.diagnostic_studies),
+            _RunCallback(export, loop.checkpoint_steps, on_progress),
+        ],
     )
 
 

@@ -23,6 +23,7 @@ from simcrop.config import Config
 from simcrop.data.augmentation import generator_for
 from simcrop.data.samples import TextSample
 from simcrop.model.text_encoder import TextEncoder
+from simcrop.report.negation import is_normal_statement
 from simcrop.report.sections import Report
 from simcrop.report.sentences import sentence_key
 from simcrop.report.tokens import (
@@ -181,6 +182,9 @@ class TextStates:
             sentence_of_word=torch.from_numpy(number[np.array(owners, dtype=np.int64)]),
             sentence_keys=torch.tensor(keys, dtype=torch.int64),
             sentence_weights=torch.tensor([weights.get(key, rarest) for key in keys]),
+            sentence_is_normal=torch.tensor(
+                [is_normal_statement(text.sentences[j - 1]) for j in chosen], dtype=torch.bool
+            ),
             report_ids=torch.tensor(report.true_ids, dtype=torch.int64),
             masked_ids=torch.tensor(report.masked_ids, dtype=torch.int64),
             is_masked=torch.from_numpy(report.is_masked),
