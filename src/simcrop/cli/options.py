@@ -50,6 +50,24 @@ Feature = Annotated[
         help="post_norm_gap, pre_norm_gap or cls.",
     ),
 ]
+Layout = Annotated[
+    str,
+    typer.Option(
+        callback=one_of("tables", "ct_rate", "rad_chest_ct", "cc_ccii", "luna16", "btcv"),
+        help="tables, or a public set as published: ct_rate, rad_chest_ct, cc_ccii, luna16, btcv.",
+    ),
+]
+PaperLists = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the authors' lists of a public set; adds paper_split."),
+]
+Split = Annotated[
+    str,
+    typer.Option(
+        callback=one_of("clean", "paper_split"),
+        help="clean, or paper_split: the authors' lists, whose results are selected on test.",
+    ),
+]
 
 
 def num_workers(wanted: int) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from simcrop.cli.options import Output, Settings, Workers, num_workers, one_of
+from simcrop.cli.options import Layout, Output, PaperLists, Settings, Workers, num_workers
 from simcrop.cli.progress import progress
 
 
@@ -27,18 +27,8 @@ def prepare(
     keep_patient_ids: Annotated[
         bool, typer.Option(help="Store patient ids as they are, not as running pseudonyms.")
     ] = False,
-    layout: Annotated[
-        str,
-        typer.Option(
-            callback=one_of("tables", "ct_rate", "rad_chest_ct", "cc_ccii", "luna16", "btcv"),
-            help="tables, or a public set as published: ct_rate, rad_chest_ct, cc_ccii, luna16, "
-            "btcv.",
-        ),
-    ] = "tables",
-    paper_lists: Annotated[
-        Path | None,
-        typer.Option(help="Folder with the authors' lists of a public set; adds paper_split."),
-    ] = None,
+    layout: Layout = "tables",
+    paper_lists: PaperLists = None,
     overwrite: Annotated[bool, typer.Option(help="Prepare finished volumes again.")] = False,
     workers: Workers = 0,
 ) -> None:

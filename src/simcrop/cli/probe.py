@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from simcrop.cli.options import Checkpoint, Device, Feature, Output, StoreFolder, above_zero
+from simcrop.cli.options import (
+    Checkpoint,
+    Device,
+    Feature,
+    Output,
+    Split,
+    StoreFolder,
+    above_zero,
+)
 from simcrop.cli.progress import progress
 
 
@@ -18,6 +26,7 @@ def probe(
     ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Draws them.")] = 0,
     feature: Feature = "post_norm_gap",
+    split: Split = "clean",
     untrained: Annotated[
         bool, typer.Option(help="Probe the same network with fresh weights beside it.")
     ] = True,
@@ -29,7 +38,7 @@ def probe(
     from simcrop.train.pretrained import load
     from simcrop.train.probe import probe_encoders, write_probe
 
-    opened, pretrained = Store(store), load(checkpoint, device=device)
+    opened, pretrained = Store(store, split), load(checkpoint, device=device)
     encoders = {"pre-trained": pretrained}
     if untrained:
         encoders["untrained"] = pretrained.untrained(seed)

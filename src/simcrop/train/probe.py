@@ -146,6 +146,8 @@ def write_probe(
         "seed": seed,
         "feature": feature,
         "test_set_hash": hash_of(store.volume_ids("test")),
+        "split": store.split_name,
+        "note": "selected on test" if store.selected_on_test else "",
         "num_test": len(first.labels),
         "contract_hash": store.contract.hash,
         "versions": versions(),
@@ -157,7 +159,8 @@ def write_probe(
     with atomic_path(folder / "results.json") as path:
         path.write_text(json.dumps(description, indent=2), encoding="utf-8")
     table = auroc_table(first.label_names, {name: r.auroc for name, r in results.items()})
-    (folder / "table.md").write_text(table.markdown(), encoding="utf-8")
+    note = "\nselected on test\n" if store.selected_on_test else ""
+    (folder / "table.md").write_text(table.markdown() + note, encoding="utf-8")
     roc_curves(first.scores, first.labels, first.label_names).savefig(folder / "roc.png", dpi=144)
 
 
