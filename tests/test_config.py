@@ -97,6 +97,8 @@ PAPER_VALUES = {
         "warmup": 20,
         "unit": "epochs",
         "clip": None,
+        "largest_loss": None,
+        "bad_loss": "stop",
     },
     "seed": 42,
 }

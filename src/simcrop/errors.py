@@ -29,6 +29,10 @@ class CheckpointError(SimCroPError):
     """Weights or a checkpoint folder that cannot be loaded as asked."""
 
 
+class TrainingError(SimCroPError):
+    """A run that cannot go on, as after a loss that is not finite."""
+
+
 def complain(found: str, expected: str, remedy: str) -> str:
     """Join the three parts of an error message: what was found, expected and what to do."""
     return f"{found}; expected {expected}. {remedy}"

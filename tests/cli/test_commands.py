@@ -65,7 +65,7 @@ def test_help_lists_every_command_and_the_version_is_told(simcrop):
     text = simcrop("--help").stdout
     assert {command.name or command.callback.__name__ for command in app.registered_commands} == {
         "convert",
-        *COMMANDS
+        *COMMANDS,
     }
     assert all(f"  {command} " in text for command in COMMANDS)
     assert simcrop("--version").stdout.strip() == __version__

@@ -28,6 +28,11 @@ class OptimizerConfig(Section):
     """Unit of `length` and `warmup`; a step is one update."""
     clip: Positive | None = None
     """Largest gradient norm; the authors clip nothing."""
+    largest_loss: Positive | None = None
+    """A total loss above it is bad, as one that is not finite always is; null sets no bound."""
+    bad_loss: Literal["stop", "skip"] = "stop"
+    """What follows a bad loss: the run stops, or its batch is passed over (one process only). The
+    batch's studies are written to bad_batches.csv either way."""
 
 
 class TrainerConfig(Section):

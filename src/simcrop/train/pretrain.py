@@ -4,6 +4,8 @@ Every random draw of a step (hidden patches, dropout) is a function of (seed, st
 the samples are of (seed, epoch, study), so a resumed run repeats what an unbroken one does.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
@@ -13,6 +15,7 @@ from torch.optim import Optimizer
 
 from simcrop.config import Config
 from simcrop.data.samples import Batch
+from simcrop.errors import TrainingError, complain
 from simcrop.model.patch_masking import PatchMasking, gather, mask_patches
 from simcrop.model.simcrop import SecondPass, SimCroP, SimCroPInput, SimCroPOutput
 from simcrop.model.text_encoder import TextEncoder
@@ -22,6 +25,8 @@ from simcrop.objectives.reconstruction import patch_loss
 from simcrop.objectives.report_modelling import counted_words, report_loss
 from simcrop.objectives.total import total_loss
 from simcrop.train.optimization import annealed_top_k, build_optimizer, warmup_cosine
+
+OnBadBatch = Callable[[int, Batch, Mapping[str, Tensor]], None]
 
 _VALIDATION = 2**31  # step numbers from here on belong to validation batches
 
@@ -60,6 +65,7 @@ class Pretraining(LightningModule):
         word_class[vocabulary] = torch.arange(len(vocabulary))
         self.register_buffer("word_class", word_class, persistent=False)
         self._batch_in_update = 0
+        self.on_bad_batch: OnBadBatch = lambda step, batch, losses: None
         self._updates_per_unit = updates_per_epoch if config.optimizer.unit == "epochs" else 1
 
     @property
@@ -193,15 +199,36 @@ class Pretraining(LightningModule):
         }
         return total_loss(losses, weights)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the total loss of one batch and log every term."""
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Return the total loss of one batch and log every term; None passes a bad batch over.
+
+        Raises:
+            TrainingError: after a bad loss, where the run is to stop.
+        """
         self._batch_in_update = batch_idx % self.config.optimizer.accumulate
         generator = step_generator(self.config.seed, self._batch_number(), self.global_rank)
         torch.manual_seed(generator.initial_seed())  # dropout
         losses = self.losses(batch, generator)
         total = self.total(losses)
+        if not self._is_usable(total):
+            self.on_bad_batch(self.global_step, batch, {**losses, "total_loss": total})
+            if self.config.optimizer.bad_loss == "stop":
+                raise TrainingError(
+                    complain(
+                        f"total loss {float(total.detach())} at update {self.global_step}, studies "
+                        f"{', '.join(batch.study_ids)}",
+                        "a finite one, and none above optimizer.largest_loss",
+                        "See bad_batches.csv; lower optimizer.lr, set optimizer.clip, or resume "
+                        "with optimizer.bad_loss=skip in config.yaml.",
+                    )
+                )
+            return None
         self._log("train", {**losses, "total_loss": total}, len(batch))
         return total
+
+    def _is_usable(self, total: Tensor) -> bool:
+        largest = self.config.optimizer.largest_loss
+        return bool(total.isfinite()) and (largest is None or bool(total <= largest))
 
     def _batch_number(self) -> int:
         """Return how many batches this process has trained on."""

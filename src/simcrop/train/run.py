@@ -26,6 +26,7 @@ from simcrop.train.features import check_contracts
 from simcrop.train.networks import build_simcrop
 from simcrop.train.pretrain import Pretraining
 from simcrop.train.run_folder import MetricsFile, RunFolder
+from simcrop.train.signals import StopRequest, stop_on_signals
 from simcrop.train.text_states import Progress, TextStates
 
 Machine = tuple[str, Literal["32-true", "bf16-mixed"]]
@@ -70,6 +71,7 @@ def pretrain(
     texts = _text_states(config, store, text_encoder, on_progress)
     data = _data(config, store, texts, first_step)
     module = _module(config, text_encoder, texts, data, initial=not resume)
+    module.on_bad_batch = run.note_bad_batch
     fingerprint = text_encoder.fingerprint()
 
     def export(step: int) -> None:
@@ -83,15 +85,22 @@ def pretrain(
             step=step,
         )
 
-    with _quiet_lightning():
-        trainer = _trainer(config, machine, run, data, first_step, export, on_progress)
+    with _quiet_lightning(), stop_on_signals() as stop_request:
+        callbacks: list[Callback] = [
+            DiagnosticsCallback(data.val, config.trainer.diagnostic_studies),
+            _RunCallback(export, config.trainer.checkpoint_steps, on_progress),
+            _StopCallback(stop_request, run.resume),
+        ]
+        trainer = _trainer(config, machine, run, data, first_step, callbacks)
         resume_point = run.resume if resume else None
         try:
             trainer.fit(module, data, ckpt_path=resume_point, weights_only=resume or None)
-        except SystemExit as stop:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from stop
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C, and of SIGTERM
+            if not stop_request.received:
+                raise KeyboardInterrupt from stop
     if trainer.is_global_zero:
         run.draw_curves()
+    stop_request.tell(trainer.global_step, run.folder)
     return module
 
 
@@ -163,8 +172,7 @@ def _trainer(
     run: RunFolder,
     data: PretrainingData,
     first_step: int,
-    export: Callable[[int], None],
-    on_progress: Progress,
+    callbacks: list[Callback],
 ) -> Trainer:
     settings, loop = config.optimizer, config.trainer
     device, precision = machine
@@ -193,11 +201,7 @@ def _trainer(
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[
-            resume_points,
-            DiagnosticsCallback(data.val, loop.diagnostic_studies),
-            _RunCallback(export, loop.checkpoint_steps, on_progress),
-        ],
+        callbacks=[resume_points, *callbacks],
     )
 
 
@@ -220,6 +224,21 @@ class _RunCallback(Callback):
         self.on_progress(self.step, trainer.max_steps, what)
         if self.step % self.every == 0 or self.step == trainer.max_steps:
             self.export(self.step)
+
+
+class _StopCallback(Callback):
+    """After a signal: write a resume point at the next update and end the run."""
+
+    def __init__(self, request: StopRequest, resume: Path) -> None:
+        self.request = request
+        self.resume = resume
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Stop between two updates, never inside one."""
+        is_update = (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if self.request.received and is_update and not trainer.should_stop:
+            trainer.save_checkpoint(self.resume)
+            trainer.should_stop = True
 
 
 def _resume_step(run: RunFolder) -> int:

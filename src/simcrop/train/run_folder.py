@@ -3,6 +3,7 @@
 RUN/config.yaml     every setting     RUN/run.json      versions, commit, seed, data
 RUN/metrics.csv     step, name, value RUN/curves.png    the same as pictures
 RUN/checkpoint/     weights to use    RUN/resume/       Lightning's own file, to go on
+RUN/bad_batches.csv step, studies and losses of batches whose loss was not usable
 """
 
 import csv
@@ -16,9 +17,11 @@ import pandas as pd
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from simcrop.config import Config, write_config
 from simcrop.data.atomic import atomic_path
+from simcrop.data.samples import Batch
 from simcrop.data.store import Store
 from simcrop.errors import ConfigError, complain
 from simcrop.evaluate.figures import loss_curves
@@ -34,6 +37,7 @@ class RunFolder:
         self.description = folder / "run.json"
         self.metrics = folder / "metrics.csv"
         self.curves = folder / "curves.png"
+        self.bad_batches = folder / "bad_batches.csv"
         self.checkpoint = folder / "checkpoint"
         self.resume = folder / "resume" / "last.ckpt"
 
@@ -75,6 +79,16 @@ class RunFolder:
         with atomic_path(self.curves) as path:
             figure.savefig(path, dpi=144)
         return figure
+
+    def note_bad_batch(self, step: int, batch: Batch, losses: Mapping[str, Tensor]) -> None:
+        """Append the studies of a batch whose loss was not usable."""
+        is_new = not self.bad_batches.exists()
+        with self.bad_batches.open("a", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            if is_new:
+                rows.writerow(["step", "study_ids", *losses])
+            values = [float(loss.detach()) for loss in losses.values()]
+            rows.writerow([step, " ".join(batch.study_ids), *values])
 
     def store(self) -> Path:
         """Return the store that the run was started with."""

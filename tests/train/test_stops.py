@@ -1,0 +1,125 @@
+"""What a cluster and bad data do to a run: signals, losses that are not finite."""
+
+import csv
+import os
+import signal
+
+import pytest
+import torch
+
+from simcrop.config import override
+from simcrop.errors import ConfigError, TrainingError
+from simcrop.train import pretrain as pretraining_step
+from simcrop.train.checkpoint import load_checkpoint
+from simcrop.train.run import pretrain
+from simcrop.train.run_folder import RunFolder
+from simcrop.train.signals import Stopped, stop_on_signals
+from tiny_run import tiny
+
+FEW = (
+    "optimizer.batch_size=3",
+    "optimizer.length=6",
+    "optimizer.warmup=1",
+    "trainer.checkpoint_steps=100",
+    "trainer.diagnostic_studies=0",
+    "terms.masked_report=false",
+    "terms.alignment=false",
+)
+
+
+def weights(run: RunFolder) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run.folder).simcrop.state_dict()
+
+
+def run_of(folder, store, *settings, **options) -> RunFolder:
+    run = RunFolder(folder)
+    pretrain(tiny(*FEW, *settings), store, run, **options)
+    return run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(phantom_store, tmp_path_factory):
+    return run_of(tmp_path_factory.mktemp("undisturbed") / "run", phantom_store)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_leaves_a_resume_point_and_the_run_goes_on(
+    name, undisturbed, phantom_store, tmp_path
+):
+    def kill(done, total, what):
+        if done == 2 and what.startswith("pre-train"):
+            os.kill(os.getpid(), getattr(signal, name))
+
+    run = RunFolder(tmp_path / "run")
+    before = signal.getsignal(getattr(signal, name))
+    with pytest.raises(Stopped, match=rf"stopped by {name} after [23] updates.*--resume"):
+        pretrain(tiny(*FEW), phantom_store, run, on_progress=kill)
+    assert signal.getsignal(getattr(signal, name)) == before
+    assert torch.load(run.resume, weights_only=True)["global_step"] in (2, 3)
+    pretrain(tiny(*FEW), phantom_store, run, resume=True)
+    for key, tensor in weights(undisturbed).items():
+        assert tensor.equal(weights(run)[key])
+
+
+def test_a_second_signal_acts_as_before():
+    hits = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: hits.append(1))
+    try:
+        with stop_on_signals() as request:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert (request.received, hits) == ("SIGUSR1", [])
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert hits == [1]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.fixture
+def nan_at_update_3(monkeypatch):
+    """Make the loss of one batch nan, as a damaged study would."""
+    right = pretraining_step.patch_loss
+    calls = iter(range(1000))
+
+    def sometimes_nan(*args, **kwargs):
+        loss = right(*args, **kwargs)
+        return loss * torch.nan if torch.is_grad_enabled() and next(calls) == 3 else loss
+
+    monkeypatch.setattr(pretraining_step, "patch_loss", sometimes_nan)
+
+
+def bad_batches(run: RunFolder) -> list[dict[str, str]]:
+    with run.bad_batches.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_studies(
+    nan_at_update_3, phantom_store, tmp_path
+):
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(
+        TrainingError, match=r"total loss nan at update 3, studies .*lower"
+    ) as caught:
+        pretrain(tiny(*FEW), phantom_store, run)
+    (row,) = bad_batches(run)
+    assert (row["step"], row["total_loss"]) == ("3", "nan")
+    studies = row["study_ids"].split()
+    assert len(studies) == 3
+    assert all(study in str(caught.value) for study in studies)
+
+
+def test_or_its_batch_is_passed_over(nan_at_update_3, undisturbed, phantom_store, tmp_path):
+    run = run_of(tmp_path / "run", phantom_store, "optimizer.bad_loss=skip")
+    assert [row["step"] for row in bad_batches(run)] == ["3"]
+    found = weights(run)
+    assert all(tensor.isfinite().all() for tensor in found.values())
+    assert not all(tensor.equal(found[key]) for key, tensor in weights(undisturbed).items())
+
+
+def test_an_exploding_loss_is_bad_too(phantom_store, tmp_path):
+    with pytest.raises(TrainingError, match=r"none above optimizer\.largest_loss"):
+        run_of(tmp_path / "run", phantom_store, "optimizer.largest_loss=0.001")
+
+
+def test_several_processes_cannot_skip_each_for_itself():
+    with pytest.raises(ConfigError, match=r"bad_loss = skip needs trainer\.devices = 1"):
+        override(tiny(), ["optimizer.bad_loss=skip", "trainer.devices=2"])
