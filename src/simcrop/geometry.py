@@ -1,12 +1,14 @@
-"""The patch grid: where every patch of a crop lies, in voxels and in millimetres.
+"""Grids: where every patch of a crop and every voxel of a file lies, in millimetres.
 
-One object answers all questions that join the network's token order to the patient: index to
+`PatchGrid` answers all questions that join the network's token order to the patient: index to
 grid cell, cell to voxel box, box to mm. Indices run over x, then y, then z, last axis fastest
-(row-major), the order in which `simcrop.model.patch_embedding` cuts a volume.
+(row-major), the order in which `simcrop.model.patch_embedding` cuts a volume. `VoxelGrid` is the
+grid of a file as it lies on disk, to which results go back.
 
 Affines follow NIfTI: a 4 x 4 matrix from voxel indices (voxel *centres*) to world mm in RAS+.
 """
 
+import json
 import math
 from dataclasses import dataclass
 
@@ -17,6 +19,55 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 Shape3 = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelGrid:
+    """The voxels of a volume in the order of its file, whatever its orientation.
+
+    Attributes:
+        shape: number of voxels along the file's own axes.
+        affine: voxel index to world in RAS+ mm.
+    """
+
+    shape: Shape3
+    affine: Float[np.ndarray, "4 4"]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along the file's own axes in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return x, y, z
+
+    @property
+    def orientation(self) -> str:
+        """To which side each axis runs most: `RAS`, `LPS`, ..., one letter per axis."""
+        axes = self.affine[:3, :3] / np.array(self.spacing_mm)
+        # each world direction once, the clearest first: an axis at 45 degrees has two candidates
+        sides, left = [""] * 3, axes.copy()
+        for _ in range(3):
+            world, axis = np.unravel_index(np.abs(left).argmax(), left.shape)
+            sides[axis] = ("LR", "PA", "IS")[world][int(axes[world, axis] > 0)]
+            left[world, :] = left[:, axis] = 0
+        return "".join(sides)
+
+    def to_json(self) -> str:
+        """Return the grid as one cell of a table, to the last digit."""
+        return json.dumps({"shape": self.shape, "affine": self.affine[:3].tolist()})
+
+    @classmethod
+    def from_json(cls, text: str) -> "VoxelGrid":
+        """Return what `to_json` wrote.
+
+        Raises:
+            ValueError: if the text is none of its.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict) or {"shape", "affine"} - values.keys():
+            raise ValueError(f"{text!r} is no grid; expected the fields shape and affine")
+        x, y, z = values["shape"]
+        affine = np.vstack([np.array(values["affine"], dtype=float).reshape(3, 4), (0, 0, 0, 1)])
+        return cls((x, y, z), affine)
 
 
 @dataclass(frozen=True)

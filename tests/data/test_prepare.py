@@ -33,6 +33,7 @@ def test_an_archive_becomes_a_store(archive_dir, tmp_path):
     manifest = table(tmp_path / "store", "manifest")
     assert manifest.columns.tolist() == [
         "volume_id", "study_id", "patient_id", "path", "nx", "ny", "nz", "bytes", "source_format",
+        "native_grid",
     ]  # fmt: skip
     assert manifest.source_format.tolist() == ["NIfTI", "DICOM", "NRRD", "MHA"]
     assert manifest.iloc[0][["nx", "ny", "nz"]].tolist() == ["18", "20", "25"]

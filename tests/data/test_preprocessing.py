@@ -11,12 +11,11 @@ from simcrop.data.preprocessing import (
     center_crop,
     crop_at,
     normalise,
-    on_native_grid,
     prepare_volume,
     resample,
     resample_mask,
 )
-from simcrop.data.volume import Volume, affine_of, array_of, from_image, to_image, to_ras
+from simcrop.data.volume import affine_of, array_of
 
 SMALL = Contract(spacing_mm=(3.0, 3.0, 4.0), crop_shape=(24, 24, 16), patch_shape=(4, 4, 4))
 
@@ -165,42 +164,3 @@ def test_the_window_maps_to_minus_one_and_one():
     np.testing.assert_allclose(voxels.ravel(), (-1, -1, 0, 0.5, 1, 1), atol=1e-7)
     soft = normalise(hu, Contract(window_hu=(-160.0, 240.0)))
     np.testing.assert_allclose(soft.ravel(), (-1, -1, -0.2, 1, 1, 1), atol=1e-7)
-
-
-# --- back to the native grid
-
-
-def test_a_map_of_patches_lies_on_the_native_volume_where_it_belongs():
-    native = from_image(to_ras(paint(empty_ras(), blob)), "native")
-    crop = center_crop(*resampled_of(native), SMALL)
-    grid = SMALL.patch_grid
-    ramp = (np.array([0.5, -1.0, 2.0]) * grid.centers_mm(crop.affine)).sum(axis=1)
-    on_native = on_native_grid(
-        ramp.reshape(grid.shape), grid.affine(crop.affine), native, outside=np.nan
-    )
-    index = np.argwhere(np.isfinite(on_native))
-    points = index @ native.affine[:3, :3].T + native.affine[:3, 3]
-    lowest, highest = np.sort(grid.centers_mm(crop.affine)[[0, -1]], axis=0)
-    inner = ((points >= lowest) & (points <= highest)).all(axis=1)
-    assert inner.sum() > 5000
-    expected = (np.array([0.5, -1.0, 2.0]) * points[inner]).sum(axis=1)
-    np.testing.assert_allclose(on_native[tuple(index[inner].T)], expected, atol=1e-3)
-
-
-def test_beyond_the_map_the_native_grid_holds_the_outside_value():
-    native = from_image(to_ras(paint(empty_ras(), blob)), "native")
-    far = native.affine.copy()
-    far[:3, 3] += 1000
-    assert (on_native_grid(np.ones((3, 3, 3)), far, native, outside=-2.0) == -2).all()
-
-
-def test_a_mask_comes_back_voxel_for_voxel_by_nearest():
-    native = from_image(to_ras(paint(empty_ras(), blob)), "native")
-    mask = native.hu > 0
-    back = on_native_grid(mask, native.affine, native, interpolation="nearest")
-    np.testing.assert_array_equal(back > 0, mask)
-
-
-def resampled_of(native: Volume) -> tuple[np.ndarray, np.ndarray]:
-    image = resample(to_image(native.hu, native.affine), SMALL)
-    return array_of(image), affine_of(image)

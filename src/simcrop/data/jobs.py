@@ -96,7 +96,8 @@ def run_job(job: Job, contract: Contract, store: Path) -> Record:
     record = Record(
         {"volume_id": job.volume_id, "study_id": job.study_id, "path": path,
          "nx": nx, "ny": ny, "nz": nz, "bytes": (store / path).stat().st_size,
-         "source_format": format_of(job.file(job.path))}
+         "source_format": format_of(job.file(job.path)),
+         "native_grid": volume.native_grid.to_json() if volume.native_grid else ""}
     )  # fmt: skip
     if job.masks or job.anatomy:
         _run_masks(job, volume, store, record)

@@ -1,7 +1,7 @@
-"""The deterministic pipeline that a contract describes, and its inverse map to the native grid.
+"""The deterministic pipeline that a contract describes; `native.py` holds the way back.
 
 `prepare_volume` is what `simcrop prepare` stores: read, orient to RAS, resample once. `center_crop`
-and `normalise` are what the network then sees. `on_native_grid` brings a map back onto the CT.
+and `normalise` are what the network then sees.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
-from jaxtyping import Bool, Float, Float32, Int16, Num
+from jaxtyping import Bool, Float, Float32, Int16
 
 from simcrop.data.contract import Contract
 from simcrop.data.stated import StatedHeader
-from simcrop.data.volume import Volume, array_of, from_image, geometry_of, read_ct, to_image, to_ras
+from simcrop.data.volume import Volume, from_image, grid_of, read_ct, round_geometry, to_ras
 from simcrop.data.volume_checks import AIR_HU
 from simcrop.geometry import Shape3
 
 _RAS_DIRECTION = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)  # of axes, in the LPS world
-_INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
+_INTERPOLATORS = {"linear": sitk.sitkLinear}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,9 @@ def prepare_volume(
     Raises:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
-    return from_image(resample(read_ct(path, stated), contract), str(path))
+    image = read_ct(path, stated)
+    native_grid = grid_of(image)
+    return from_image(resample(image, contract), str(path), native_grid)
 
 
 def resample(image: sitk.Image, contract: Contract) -> sitk.Image:
@@ -57,8 +59,10 @@ def resample(image: sitk.Image, contract: Contract) -> sitk.Image:
     voxel centres, within the outermost half voxel those of the edge, beyond it -1024; rounded to
     whole HU. A volume already on such a grid is returned with its voxels untouched.
 
-    An oblique volume is covered by the box around its corners, so nothing is cut off.
+    An oblique volume is covered by the box around its corners, so nothing is cut off. The geometry
+    of `image` itself is rounded (`round_geometry`).
     """
+    image = round_geometry(image)
     lowest, extent = _extent_ras(image)
     spacing = np.array(contract.spacing_mm)
     if _is_on_grid(image, spacing):
@@ -143,32 +147,6 @@ def normalise(hu: Int16[np.ndarray, "x y z"], contract: Contract) -> Float32[np.
     voxels -= (low + high) / 2
     voxels *= 2 / (high - low)
     return voxels
-
-
-def on_native_grid(
-    values: Num[np.ndarray, "gx gy gz"] | Bool[np.ndarray, "gx gy gz"],
-    affine: Float[np.ndarray, "4 4"],
-    native: Volume,
-    *,
-    interpolation: str = "linear",
-    outside: float = 0.0,
-) -> Float32[np.ndarray, "x y z"]:
-    """Return a map (of patches or voxels, with its affine) on the voxels of a native volume.
-
-    Args:
-        values: one value per cell, for instance a similarity map on the patch grid.
-        affine: cell index to RAS+ mm, for instance `PatchGrid.affine(crop.affine)`.
-        native: the volume as `read_volume` gave it.
-        interpolation: `linear` (trilinear; the outermost half cell continues the edge), or
-            `nearest` for labels and masks.
-        outside: the value beyond the map.
-    """
-    spacing, direction, origin = geometry_of(native.affine)
-    resampled = sitk.Resample(
-        to_image(values.astype(np.float32), affine), native.shape, sitk.Transform(),
-        _INTERPOLATORS[interpolation], origin, spacing, direction, outside,
-    )  # fmt: skip
-    return array_of(resampled)
 
 
 def _extent_ras(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from simcrop.data.contract import Contract
 from simcrop.data.splits import hash_of
 from simcrop.data.volume import affine_of, array_of
 from simcrop.errors import DataError, complain
+from simcrop.geometry import VoxelGrid
 from simcrop.report.sections import Report, make_report
 
 CONTRACT_FILE = "contract.json"
@@ -169,6 +170,24 @@ class Store:
             )
         image = self._read(str(row["path"]))
         return array_of(image), affine_of(image)
+
+    def native_grid(self, volume_id: str) -> VoxelGrid:
+        """Return the voxels of the file that a volume was made from; see `simcrop.data.native`.
+
+        Raises:
+            DataError: if the store was prepared by a version that did not keep it.
+        """
+        text = self.volumes.at[volume_id, "native_grid"] if "native_grid" in self.volumes else ""
+        try:
+            return VoxelGrid.from_json(str(text))
+        except ValueError as error:
+            raise DataError(
+                complain(
+                    f"{self.folder / 'manifest.csv'}: no native grid of volume {volume_id}",
+                    "the shape and affine of the file it was made from",
+                    "Prepare the store again by this version, with --overwrite.",
+                )
+            ) from error
 
     def read_mask(self, path: str) -> Bool[np.ndarray, "x y z"]:
         """Return a mask, by its path in `masks`, on the grid of its volume."""

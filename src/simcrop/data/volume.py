@@ -20,7 +20,7 @@ from simcrop.data.dicom import check_modality, read_series
 from simcrop.data.stated import StatedHeader
 from simcrop.data.volume_checks import as_hu, check_nifti, check_shape
 from simcrop.errors import DataError, complain
-from simcrop.geometry import Shape3
+from simcrop.geometry import Shape3, VoxelGrid
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _FORMATS = {
@@ -41,11 +41,14 @@ class Volume:
         hu: voxels in HU. A transposed view of SimpleITK's (z, y, x) memory, so x runs fastest.
         affine: voxel index to world in RAS+ mm, as in NIfTI.
         source: the path it was read from.
+        native_grid: the voxels of that file as they lie on disk; None for a volume made here.
+            `simcrop.data.native` brings results back to it.
     """
 
     hu: Int16[np.ndarray, "x y z"]
     affine: Float[np.ndarray, "4 4"]
     source: str
+    native_grid: VoxelGrid | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -66,7 +69,9 @@ def read_volume(path: Path | str) -> Volume:
     Raises:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
-    return from_image(to_ras(read_ct(path)), str(path))
+    image = read_ct(path)
+    native_grid = grid_of(image)
+    return from_image(to_ras(image), str(path), native_grid)
 
 
 def read_ct(path: Path | str, stated: StatedHeader | None = None) -> sitk.Image:
@@ -85,8 +90,9 @@ def read_ct(path: Path | str, stated: StatedHeader | None = None) -> sitk.Image:
 def read_image(path: Path | str, stated: StatedHeader | None = None) -> sitk.Image:
     """Read a 3-D scalar volume (CT or mask) as stored; a folder is a DICOM series or 8-bit slices.
 
-    Geometry is rounded (see `_round_geometry`). Header text may still hang on the image, but goes
-    no further: a `Volume` and what `write_volume` writes hold voxels and geometry only.
+    Geometry is the file's own to the last digit; `round_geometry` follows where voxels are
+    resampled. Header text may still hang on the image, but goes no further: a `Volume` and what
+    `write_volume` writes hold voxels and geometry only.
 
     Raises:
         DataError: if the file is missing, damaged, or not a 3-D scalar volume with geometry.
@@ -110,12 +116,25 @@ def read_image(path: Path | str, stated: StatedHeader | None = None) -> sitk.Ima
     if stated is not None:
         image = stated.apply(image, path)
     check_shape(image, path)
-    return _round_geometry(image)
+    return image
+
+
+def round_geometry(image: sitk.Image) -> sitk.Image:
+    """Round spacing to 1e-4 mm, origin to 1e-3 mm, direction to 1e-6, in place.
+
+    Formats keep numbers as float32, decimal strings or averages of slice positions, so that one
+    volume exported twice differs in the sixth digit: 3.987342 and 3.987337 mm in a real pair.
+    Such twins must give equal voxels after resampling. The cost is below 0.03 mm over 512 voxels.
+    """
+    image.SetSpacing(np.round(image.GetSpacing(), 4).tolist())
+    image.SetOrigin(np.round(image.GetOrigin(), 3).tolist())
+    image.SetDirection(np.round(image.GetDirection(), 6).tolist())
+    return image
 
 
 def to_ras(image: sitk.Image) -> sitk.Image:
     """Permute and flip the axes so that they run (nearly) to Right, Anterior, Superior."""
-    return sitk.DICOMOrient(image, "RAS")
+    return sitk.DICOMOrient(round_geometry(image), "RAS")
 
 
 def affine_of(image: sitk.Image) -> Float[np.ndarray, "4 4"]:
@@ -135,9 +154,15 @@ def array_of(image: sitk.Image) -> Num[np.ndarray, "x y z"]:
     return sitk.GetArrayFromImage(image).T
 
 
-def from_image(image: sitk.Image, source: str) -> Volume:
+def grid_of(image: sitk.Image) -> VoxelGrid:
+    """Return where the voxels of an image lie; take it before `to_ras` or `resample`."""
+    x, y, z = image.GetSize()
+    return VoxelGrid((x, y, z), affine_of(image))
+
+
+def from_image(image: sitk.Image, source: str, native_grid: VoxelGrid | None = None) -> Volume:
     """Return a RAS-oriented int16 image as a `Volume`."""
-    return Volume(array_of(image), affine_of(image), source)
+    return Volume(array_of(image), affine_of(image), source, native_grid)
 
 
 def to_image(array: Shaped[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> sitk.Image:
@@ -223,16 +248,3 @@ def _read_file(path: Path, has_geometry: bool) -> sitk.Image:
     if reader.HasMetaDataKey("qform_code"):  # NIfTI
         check_nifti(reader, path, needs_affine=not has_geometry)
     return reader.Execute()
-
-
-def _round_geometry(image: sitk.Image) -> sitk.Image:
-    """Round spacing to 1e-4 mm, origin to 1e-3 mm, direction to 1e-6.
-
-    Formats keep numbers as float32, decimal strings or averages of slice positions, so that one
-    volume exported twice differs in the sixth digit: 3.987342 and 3.987337 mm in a real pair.
-    Such twins must give equal voxels after resampling. The cost is below 0.03 mm over 512 voxels.
-    """
-    image.SetSpacing(np.round(image.GetSpacing(), 4).tolist())
-    image.SetOrigin(np.round(image.GetOrigin(), 3).tolist())
-    image.SetDirection(np.round(image.GetDirection(), 6).tolist())
-    return image

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simcrop.data.atomic import atomic_path
-from simcrop.data.preprocessing import on_native_grid
+from simcrop.data.native import on_native_grid
 from simcrop.data.volume import (
     Volume,
     affine_of,
