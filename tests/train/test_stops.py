@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
 
 from simcrop.config import override
 from simcrop.errors import ConfigError, TrainingError
@@ -13,7 +14,7 @@ from simcrop.train import pretrain as pretraining_step
 from simcrop.train.checkpoint import load_checkpoint
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
-from simcrop.train.signals import Stopped, stop_on_signals
+from simcrop.train.signals import StopOnSignal, Stopped
 from tiny_run import tiny
 
 FEW = (
@@ -61,17 +62,51 @@ def test_a_signal_leaves_a_resume_point_and_the_run_goes_on(
         assert tensor.equal(weights(run)[key])
 
 
-def test_a_second_signal_acts_as_before():
+def test_a_second_signal_acts_as_before(tmp_path):
     hits = []
     before = signal.signal(signal.SIGUSR1, lambda *_: hits.append(1))
+    stop = StopOnSignal(tmp_path / "last.ckpt")
+    nothing = Trainer(logger=False, enable_checkpointing=False), LightningModule()
     try:
-        with stop_on_signals() as request:
-            os.kill(os.getpid(), signal.SIGUSR1)
-            assert (request.received, hits) == ("SIGUSR1", [])
-            os.kill(os.getpid(), signal.SIGUSR1)
-            assert hits == [1]
+        stop.on_train_start(*nothing)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert hits == []
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert hits == [1]
+        stop.on_train_end(*nothing)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert hits == [1, 1]
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_run_stopped_before_its_first_value_has_no_curves(tmp_path):
+    run = RunFolder(tmp_path)
+    run.metrics.write_text("step,name,value\n")
+    assert run.draw_curves() is None
+    assert not run.curves.exists()
+
+
+def test_a_signal_amid_accumulated_batches_waits_for_the_update(phantom_store, tmp_path):
+    settings = [*FEW, "optimizer.accumulate=3", "optimizer.length=3", "trainer.log_steps=3"]
+    whole = RunFolder(tmp_path / "whole")
+    pretrain(tiny(*settings), phantom_store, whole)
+
+    run, right, calls = RunFolder(tmp_path / "run"), pretraining_step.patch_loss, iter(range(99))
+
+    def kill_in_second_batch(*args, **kwargs):
+        if next(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return right(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretraining_step, "patch_loss", kill_in_second_batch)
+        with pytest.raises(Stopped, match="stopped by SIGTERM after 1 updates"):
+            pretrain(tiny(*settings), phantom_store, run)
+    assert torch.load(run.resume, weights_only=True)["global_step"] == 1
+    pretrain(tiny(*settings), phantom_store, run, resume=True)
+    for key, tensor in weights(whole).items():
+        assert tensor.equal(weights(run)[key])
 
 
 @pytest.fixture

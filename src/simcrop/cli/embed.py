@@ -19,7 +19,7 @@ def embed(
         list[Path] | None,
         typer.Option("--volume", "-v", help="... or these files and DICOM folders; repeatable."),
     ] = None,
-    feature: Feature = "post_norm_gap",
+    feature: Feature = "auto",
     patches: Annotated[
         bool, typer.Option("--patches", help="Write one vector per patch as well.")
     ] = False,
@@ -33,6 +33,7 @@ def embed(
     if (store is None) == (not volume):
         raise typer.BadParameter("give either --store or --volume")
     pretrained = load(checkpoint, device=device)
+    feature = pretrained.feature if feature == "auto" else feature
     with progress() as update:
         if store is not None:
             features = embed_store(

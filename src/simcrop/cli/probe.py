@@ -25,7 +25,7 @@ def probe(
         typer.Option(max=1, callback=above_zero, help="Share of the training patients used."),
     ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Draws them.")] = 0,
-    feature: Feature = "post_norm_gap",
+    feature: Feature = "auto",
     split: Split = "clean",
     untrained: Annotated[
         bool, typer.Option(help="Probe the same network with fresh weights beside it.")
@@ -39,6 +39,7 @@ def probe(
     from simcrop.train.probe import probe_encoders, write_probe
 
     opened, pretrained = Store(store, split), load(checkpoint, device=device)
+    feature = pretrained.feature if feature == "auto" else feature
     encoders = {"pre-trained": pretrained}
     if untrained:
         encoders["untrained"] = pretrained.untrained(seed)

@@ -14,12 +14,12 @@ import SimpleITK as sitk  # noqa: N813
 
 from simcrop.errors import DataError, complain
 
-_PICTURES = {".png", ".jpg", ".jpeg", ".bmp"}
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp"}
 
 
 def is_slice_folder(folder: Path) -> bool:
     """Return whether a folder holds pictures, one per slice."""
-    return any(path.suffix.lower() in _PICTURES for path in folder.iterdir())
+    return any(path.suffix.lower() in PICTURES for path in folder.iterdir())
 
 
 def read_npz(path: Path) -> sitk.Image:
@@ -58,7 +58,7 @@ def read_slices(folder: Path) -> sitk.Image:
     Raises:
         DataError: if sizes differ, a picture is in colour, or a number is missing or doubled.
     """
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in _PICTURES]
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
     numbers = {path: _number(path) for path in paths}
     ordered = sorted(paths, key=lambda path: numbers[path])
     found = [numbers[path] for path in ordered]

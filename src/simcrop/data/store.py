@@ -15,7 +15,6 @@ import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Bool, Float, Int16, Integer
 
 from simcrop.data.contract import Contract
-from simcrop.data.splits import hash_of
 from simcrop.data.volume import affine_of, array_of
 from simcrop.errors import DataError, complain
 from simcrop.geometry import VoxelGrid
@@ -121,13 +120,6 @@ class Store:
             .tolist()
             for part in ("train", "val", "test")
         }  # fmt: skip
-
-    @property
-    def test_set(self) -> dict[str, object]:
-        """The name and hash of the test volumes, so that a figure names its set."""
-        return {"split": self.split_name, "hash": hash_of(self._volumes_of["test"]),
-                "num_volumes": len(self._volumes_of["test"]),
-                "selected_on_test": self.selected_on_test}  # fmt: skip
 
     def patients_of(self, split: str) -> list[str]:
         """Return the pseudonyms of the patients in `train`, `val` or `test`."""

@@ -99,17 +99,17 @@ def _hidden_words(module: Pretraining, batch: Batch) -> dict[str, float]:
     words = module.word_class[batch.report_ids[is_counted]]
     if not len(words):
         return {}
-    volumes = {"true": batch.voxels, "shuffled": batch.voxels.roll(1, dims=0)}
-    volumes["empty"] = torch.full_like(batch.voxels, -1.0)
-    if not terms.fusion:
-        volumes = {"true": batch.voxels}
+    inputs = module.inputs(batch, is_counted)
+    volumes = {"true": inputs.patches}
+    if terms.fusion:
+        volumes["shuffled"] = inputs.patches.roll(1, dims=0)
+        volumes["empty"] = torch.full_like(inputs.patches, -1.0)
     masking = _masking(module, len(batch))
     found = {}
-    for name, voxels in volumes.items():
-        inputs = module.inputs(batch, is_counted, voxels)
+    for name, patches in volumes.items():
         tokens = None
         if terms.fusion:
-            tokens = module.simcrop.vision_encoder(inputs.patches, masking.visible).patch_tokens
+            tokens = module.simcrop.vision_encoder(patches, masking.visible).patch_tokens
         logits = module.simcrop.reconstruct_report(inputs, tokens)
         found[f"words_{name}"] = float((logits.argmax(dim=-1) == words).float().mean())
     return found

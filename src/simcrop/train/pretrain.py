@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -82,7 +83,7 @@ class Pretraining(LightningModule):
         is_counted = counted_words(
             batch.is_masked, batch.report_is_valid, config.terms.report_positions
         )
-        inputs = self.inputs(batch, is_counted, batch.voxels)
+        inputs = self.inputs(batch, is_counted)
         output = self.simcrop(inputs, masking, self._second_pass(len(batch), generator))
         losses = {}
         if output.predicted_patches is not None:
@@ -98,10 +99,10 @@ class Pretraining(LightningModule):
             losses["instance_loss"] = self._instance_loss(output, batch)
         return losses
 
-    def inputs(self, batch: Batch, is_counted: Tensor, voxels: Tensor) -> SimCroPInput:
-        """Return what the networks see of a batch, with these voxels, in [-1, 1]."""
+    def inputs(self, batch: Batch, is_counted: Bool[Tensor, "batch report_words"]) -> SimCroPInput:
+        """Return what the networks see of a batch; the counted words are those to predict."""
         return SimCroPInput(
-            patches=self.simcrop.grid.cut(voxels),
+            patches=self.simcrop.grid.cut(batch.voxels),
             findings_states=batch.findings_states,
             sentence_of_word=batch.sentence_of_word,
             num_sentences=batch.sentence_keys.shape[1],

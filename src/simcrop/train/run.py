@@ -26,7 +26,7 @@ from simcrop.train.features import check_contracts
 from simcrop.train.networks import build_simcrop
 from simcrop.train.pretrain import Pretraining
 from simcrop.train.run_folder import MetricsFile, RunFolder
-from simcrop.train.signals import StopRequest, stop_on_signals
+from simcrop.train.signals import StopOnSignal
 from simcrop.train.text_states import Progress, TextStates
 
 Machine = tuple[str, Literal["32-true", "bf16-mixed"]]
@@ -85,22 +85,22 @@ def pretrain(
             step=step,
         )
 
-    with _quiet_lightning(), stop_on_signals() as stop_request:
+    stop = StopOnSignal(run.resume)
+    with _quiet_lightning():
         callbacks: list[Callback] = [
             DiagnosticsCallback(data.val, config.trainer.diagnostic_studies),
             _RunCallback(export, config.trainer.checkpoint_steps, on_progress),
-            _StopCallback(stop_request, run.resume),
+            stop,
         ]
         trainer = _trainer(config, machine, run, data, first_step, callbacks)
         resume_point = run.resume if resume else None
         try:
             trainer.fit(module, data, ckpt_path=resume_point, weights_only=resume or None)
-        except SystemExit as stop:  # what Lightning makes of Ctrl-C, and of SIGTERM
-            if not stop_request.received:
-                raise KeyboardInterrupt from stop
+        except SystemExit as end:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from end
     if trainer.is_global_zero:
         run.draw_curves()
-    stop_request.tell(trainer.global_step, run.folder)
+    stop.raise_if_stopped(trainer.global_step, run.folder)
     return module
 
 
@@ -224,21 +224,6 @@ class _RunCallback(Callback):
         self.on_progress(self.step, trainer.max_steps, what)
         if self.step % self.every == 0 or self.step == trainer.max_steps:
             self.export(self.step)
-
-
-class _StopCallback(Callback):
-    """After a signal: write a resume point at the next update and end the run."""
-
-    def __init__(self, request: StopRequest, resume: Path) -> None:
-        self.request = request
-        self.resume = resume
-
-    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Stop between two updates, never inside one."""
-        is_update = (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if self.request.received and is_update and not trainer.should_stop:
-            trainer.save_checkpoint(self.resume)
-            trainer.should_stop = True
 
 
 def _resume_step(run: RunFolder) -> int:

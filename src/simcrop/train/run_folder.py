@@ -69,9 +69,11 @@ class RunFolder:
         }
         self.description.write_text(json.dumps(description, indent=2), encoding="utf-8")
 
-    def draw_curves(self) -> Figure:
-        """Draw every logged loss against the step and keep the picture in the folder."""
+    def draw_curves(self) -> Figure | None:
+        """Draw every logged value against the step and keep the picture; None without a value."""
         table = pd.read_csv(self.metrics)
+        if table.empty:  # stopped before the first value was logged
+            return None
         wide = table.pivot_table(index="step", columns="name", values="value")
         figure = loss_curves(
             wide.index.to_numpy(), {str(name): wide[name].to_numpy() for name in wide.columns}

@@ -2,58 +2,86 @@
 
 import signal
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from simcrop.errors import SimCroPError
 
 _SIGNALS = ("SIGTERM", "SIGUSR1")  # SLURM's end of time, and its --signal=USR1@SECONDS
+_Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Stopped(SimCroPError):  # noqa: N818 - it is a state of the run, not a mistake
     """The run was asked to stop and left a resume point."""
 
 
-class StopRequest:
-    """The name of the signal that arrived, or None."""
+class StopOnSignal(Callback):
+    """Note SIGTERM and SIGUSR1 instead of dying of them; end the run after the next update.
 
-    received: str | None = None
+    It listens from the first to the last batch, in place of Lightning, which would end the run at
+    the next batch, between two updates. A second signal of the same kind acts as it did before.
+    Outside the main thread nothing is noted.
 
-    def tell(self, updates: int, folder: Path) -> None:
+    Args:
+        resume: the resume point to write.
+    """
+
+    def __init__(self, resume: Path) -> None:
+        self.resume = resume
+        self._received: str | None = None
+        self._stopped_by: str | None = None
+        self._before: dict[int, _Handler] = {}
+
+    def raise_if_stopped(self, updates: int, folder: Path) -> None:
         """Say where the run stands.
 
         Raises:
-            Stopped: if a signal arrived.
+            Stopped: if a signal ended it and the resume point was written.
         """
-        if self.received:
+        if self._stopped_by:
             raise Stopped(
-                f"stopped by {self.received} after {updates} updates; the resume point is written. "
-                f"Go on: simcrop pretrain --resume -o {folder}"
+                f"stopped by {self._stopped_by} after {updates} updates; the resume point is "
+                f"written. Go on: simcrop pretrain --resume -o {folder}"
             )
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to listen; Lightning has set its own handlers by now."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for name in _SIGNALS:
+            if number := getattr(signal, name, None):
+                self._before[number] = signal.getsignal(number)
+                signal.signal(number, self._note)
 
-@contextmanager
-def stop_on_signals() -> Generator[StopRequest]:
-    """Note SIGTERM and SIGUSR1 instead of dying of them; outside the main thread do nothing.
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """After an update: if any process has a signal, write a resume point and end the run."""
+        is_update = (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if not is_update or trainer.should_stop:
+            return
+        if trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
+            trainer.save_checkpoint(self.resume)
+            self._stopped_by = self._received or "a signal to another process"
+            trainer.should_stop = True
 
-    A second signal of the same kind acts as it did before.
-    """
-    request = StopRequest()
-    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        numbers = []
-    before = {number: signal.getsignal(number) for number in numbers}
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back."""
+        self._give_back()
 
-    def note(number: int, frame: FrameType | None) -> None:
-        request.received = signal.Signals(number).name
-        signal.signal(number, before[number])
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Give the signals back."""
+        self._give_back()
 
-    try:
-        for number in numbers:
-            signal.signal(number, note)
-        yield request
-    finally:
-        for number, handler in before.items():
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._received = signal.Signals(number).name
+        signal.signal(number, self._before[number])
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._before.clear()

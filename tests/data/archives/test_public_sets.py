@@ -6,7 +6,9 @@ import pandas as pd
 import published_trees as trees
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from typer.testing import CliRunner
 
+from simcrop.cli.main import app
 from simcrop.data.archives import LAYOUTS, Draw, read_public_set
 from simcrop.data.contract import Contract
 from simcrop.data.label_names import BTCV, CT_RATE, LUNA16_SEGMENTATION, RAD_CHEST_CT
@@ -163,7 +165,6 @@ def test_btcv_has_fourteen_classes_and_a_test_part_of_its_own(tmp_path):
     paper = Store(store.folder, split="paper_split")
     assert paper.volume_ids("val") == paper.volume_ids("test") == store.volume_ids("test")
     assert paper.selected_on_test
-    assert paper.test_set["hash"] == store.test_set["hash"]
     listed = json.loads((folder / "dataset.json").read_text())
     del listed["labels"]["13"]
     (folder / "dataset.json").write_text(json.dumps(listed))
@@ -187,6 +188,39 @@ def test_the_authors_lists_give_a_split_that_says_selected_on_test(tmp_path):
     trees.write_csv(lists / "train_list.csv", [{"img_list": "x", "label": 0}])
     with pytest.raises(DataError, match="none of its volumes"):
         read_public_set(folder, "luna16", Draw(), lists)
+
+
+def test_from_the_published_layout_to_a_figure_selected_on_test(tmp_path, tiny_run):
+    """Both commands; the words stand in the results of the paper's split and nowhere else."""
+    folder, lists = trees.luna16(tmp_path / "set"), tmp_path / "lists"
+    archive = read_public_set(folder, "luna16", Draw())
+    names = archive.labels.sort_values("Lung nodule").study_id.tolist()
+    parts = {"train": [names[0], names[-1]], "val": names[1:-1], "test": names[1:-1]}
+    for part, chosen in parts.items():
+        trees.write_csv(lists / f"{part}_list.csv", [{"img_list": f"{n}.mhd"} for n in chosen])
+    store = tmp_path / "store"
+    run = CliRunner().invoke
+    made = run(app, ["prepare", "-i", str(folder), "--layout", "luna16", "--recipe", "tiny", "-o",
+                     str(store), "--paper-lists", str(lists), "--workers", "1"])  # fmt: skip
+    assert made.exit_code == 0, made.output
+    for split, note in (("paper_split", "selected on test"), ("clean", "")):
+        output = tmp_path / split
+        found = run(app, ["probe", "--checkpoint", str(tiny_run.folder), "--store", str(store),
+                          "--split", split, "--no-untrained", "-o", str(output)])  # fmt: skip
+        assert found.exit_code == 0, found.output
+        written = json.loads((output / "results.json").read_text())
+        assert (written["split"], written["note"]) == (split, note)
+        assert ("selected on test" in (output / "table.md").read_text()) == bool(note)
+
+
+@pytest.mark.parametrize("cell", ["", "2", "yes"])
+def test_condensed_labels_are_0_or_1(tmp_path, cell):
+    folder = trees.rad_chest_ct(tmp_path)
+    for path in folder.rglob("*Abnormality*"):
+        path.unlink()
+    row = {"NoteAcc_DEID": "trn00001.npz"} | dict.fromkeys(RAD_CHEST_CT, "0")
+    trees.write_csv(folder / "labels.csv", [row | {RAD_CHEST_CT[0]: cell}])
+    assert kind_of(folder, "rad_chest_ct") == "unknown_label"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

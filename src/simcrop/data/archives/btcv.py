@@ -5,7 +5,6 @@ and val is carved from the 24; the published way is `paper_split`, which needs n
 """
 
 import json
-import logging
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +13,6 @@ from simcrop.data.archive import Archive
 from simcrop.data.archives.parts import Draw, without_reports
 from simcrop.data.label_names import BTCV
 from simcrop.errors import DataError, complain
-
-log = logging.getLogger(__name__)
 
 _REMEDY = "Take the `dataset.json` that comes with the benchmark."
 
@@ -54,7 +51,8 @@ def _listed(folder: Path) -> dict:
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
         num_classes = len(listed["labels"])
-        complete = all({"image", "label"} <= set(entry) for entry in listed["training"])
+        entries = [*listed["training"], *listed.get("validation", [])]
+        complete = all({"image", "label"} <= set(entry) for entry in entries)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             complain(f"{path}: not readable as a Decathlon list ({type(error).__name__})",

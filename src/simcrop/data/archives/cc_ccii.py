@@ -13,6 +13,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from simcrop.data.archive import Archive
 from simcrop.data.archives.parts import Draw, without_reports
+from simcrop.data.arrays import PICTURES
 from simcrop.data.label_names import CC_CCII
 from simcrop.data.stated import StatedHeader
 
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 
 _CLASSES = dict(zip(("Normal", "CP", "NCP"), CC_CCII, strict=True))
 _EXTENT_MM = (336.0, 336.0, 300.0)  # nominal: a chest; the true size of no scan is published
-_PICTURES = {".png", ".jpg", ".jpeg", ".bmp"}
 
 
 def read(folder: Path, draw: Draw) -> Archive:
@@ -54,7 +54,7 @@ def _shape(path: Path) -> tuple[int, int, int] | None:
     """Return columns, rows and slices of a scan, or None if the path is no scan."""
     reader = sitk.ImageFileReader()
     if path.is_dir():
-        slices = [p for p in path.iterdir() if p.suffix.lower() in _PICTURES]
+        slices = [p for p in path.iterdir() if p.suffix.lower() in PICTURES]
         if not slices:
             return None
         reader.SetFileName(str(slices[0]))

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from simcrop.data.archive import Archive, read_table
-from simcrop.data.archives.parts import Draw, find_table
-from simcrop.data.label_names import CT_RATE, standard_name
+from simcrop.data.archives.parts import Draw, find_table, label_columns
+from simcrop.data.label_names import CT_RATE
 from simcrop.data.stated import StatedHeader
 from simcrop.errors import DataError, complain
 
@@ -153,21 +153,9 @@ def _reports(path: Path, part: str) -> pd.DataFrame:
 
 def _labels(path: Path) -> pd.DataFrame:
     """Return one row per scan; scans with an empty cell were not annotated and are left out."""
-    table = read_table(path, ["VolumeName"])
-    names = {column: standard_name(column, CT_RATE) for column in table.columns[1:]}
-    unknown = [column for column, name in names.items() if name is None]
-    missing = sorted(set(CT_RATE) - set(names.values()))
-    if unknown or missing:
-        raise DataError(
-            complain(
-                f"{path}: unknown label columns {unknown}, missing {missing}",
-                "the 18 labels of CT-RATE",
-                "Download the table again.",
-            ),
-            "unknown_label",
-        )
+    table = label_columns(path, "VolumeName", CT_RATE, "Download the table again.")
     named = table.VolumeName.str.extract(_NAME)
-    table = table.rename(columns=names)[list(CT_RATE)]
+    table = table[list(CT_RATE)]
     is_annotated = table.isin(["0", "1", "0.0", "1.0"]).all(axis=1) & named[0].notna()
     labels = table[is_annotated].astype(float).astype(int)
     labels.insert(0, "study_id", (named[0] + "_" + named[2])[is_annotated])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from simcrop.data.archive import Archive, read_table
+from simcrop.data.label_names import standard_name
 from simcrop.data.splits import split_patients
 from simcrop.errors import DataError, complain
 
@@ -52,6 +53,28 @@ def find_table(folder: Path, *names: str) -> Path:
         ),
         "missing_table",
     )
+
+
+def label_columns(path: Path, key: str, known: tuple[str, ...], remedy: str) -> pd.DataFrame:
+    """Return a table with one column of text per label, by our names; `key` names the first column.
+
+    Raises:
+        DataError: if the columns after the first are not exactly the known labels.
+    """
+    table = read_table(path, [key])
+    names = {column: standard_name(column, known) for column in table.columns[1:]}
+    unknown = [column for column, name in names.items() if name is None]
+    missing = sorted(set(known) - set(names.values()))
+    if unknown or missing:
+        raise DataError(
+            complain(
+                f"{path}: unknown label columns {unknown}, missing {missing}",
+                f"{key} and the {len(known)} labels of the set",
+                remedy,
+            ),
+            "unknown_label",
+        )
+    return table.rename(columns=names)[[key, *known]]
 
 
 def without_reports(studies: list[tuple[str, str]], splits: dict[str, str]) -> pd.DataFrame:

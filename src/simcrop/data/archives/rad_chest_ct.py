@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from simcrop.data.archive import Archive, read_table
-from simcrop.data.archives.parts import Draw, find_table, without_reports
-from simcrop.data.label_names import RAD_CHEST_CT, RAD_CHEST_CT_ABNORMALITIES, standard_name
+from simcrop.data.archives.parts import Draw, find_table, label_columns, without_reports
+from simcrop.data.label_names import RAD_CHEST_CT, RAD_CHEST_CT_ABNORMALITIES
 from simcrop.data.stated import StatedHeader
 from simcrop.errors import DataError, complain
 
@@ -92,21 +92,19 @@ def _condense(path: Path) -> pd.DataFrame:
 
 def _condensed(path: Path) -> pd.DataFrame:
     """Return the labels of a table that somebody has condensed to 16 columns."""
-    table = read_table(path, ["NoteAcc_DEID"])
-    names = {column: standard_name(column, RAD_CHEST_CT) for column in table.columns[1:]}
-    unknown = [column for column, name in names.items() if name is None]
-    missing = sorted(set(RAD_CHEST_CT) - set(names.values()))
-    if unknown or missing:
+    table = label_columns(path, "NoteAcc_DEID", RAD_CHEST_CT, f"Use the published tables {_RAW}.")
+    values = table[list(RAD_CHEST_CT)].apply(pd.to_numeric, errors="coerce")
+    if not values.isin([0, 1]).all(axis=None):
         raise DataError(
             complain(
-                f"{path}: unknown label columns {unknown}, missing {missing}",
-                "the 16 labels of RadChestCT",
+                f"{path}: labels other than 0 and 1",
+                "0 or 1 in every cell",
                 f"Use the published tables {_RAW}.",
             ),
             "unknown_label",
         )
-    labels = table.rename(columns=names)[list(RAD_CHEST_CT)].astype(int)
-    labels.insert(0, "study_id", table.NoteAcc_DEID)
+    labels = values.astype(int)
+    labels.insert(0, "study_id", table.NoteAcc_DEID.str.removesuffix(".npz"))
     return labels
 
 
