@@ -73,7 +73,7 @@ def test_help_lists_every_command_and_the_version_is_told(simcrop):
 
 def test_the_choices_of_features_are_those_of_the_model(simcrop):
     result = simcrop("probe", "-c", "x", "-s", "x", "-o", "x", "--feature", "x")
-    assert f"expected one of {', '.join(FEATURES)}" in " ".join(result.stderr.split())
+    assert f"expected one of auto, {', '.join(FEATURES)}" in " ".join(result.stderr.split())
 
 
 # --- from nothing to maps -----------------------------------------------------------------------
