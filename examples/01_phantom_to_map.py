@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     # An archive is what a hospital has: tables and files. A store is what a network reads. The
     # contract of the configuration says how to get from one to the other.
     archive = write_phantoms(folder / "archive", 8, seed=0)
-    summary = prepare(archive, folder / "store", config.volume.contract())
+    summary = prepare(archive, folder / "store", config.contract())
     print(f"{summary.num_prepared} volumes prepared, {summary.num_refused} refused")
 
     store = Store(folder / "store")

@@ -69,7 +69,7 @@ def phantom_store(phantom_archive: Path, tiny_config: "Config") -> "Store":
     from simcrop.data.store import Store
 
     folder = phantom_archive.parent / "store"
-    prepare(phantom_archive, folder, tiny_config.volume.contract(), val_fraction=0.2)
+    prepare(phantom_archive, folder, tiny_config.contract(), val_fraction=0.2)
     return Store(folder)
 
 

@@ -255,7 +255,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_the_contract_of_a_tree_holds_its_volume_settings():
-    contract = TINY.volume.contract()
+    contract = TINY.contract()
     for field in TINY.volume.model_dump():
         assert getattr(contract, field) == getattr(TINY.volume, field)
 

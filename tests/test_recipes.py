@@ -35,7 +35,7 @@ def test_every_recipe_is_a_possible_tree_under_its_own_name(name):
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_has_a_contract_and_networks_that_fit(name):
     recipe = RECIPES[name]
-    grid = recipe.volume.contract().patch_grid
+    grid = recipe.contract().patch_grid
     simcrop = build_on_meta(recipe)
     assert simcrop.grid == grid
     visible = mask_patches(1, grid.num_patches, recipe.masking.patch_ratio, torch.Generator())
@@ -85,7 +85,7 @@ def test_a_switched_off_term_has_no_parameters():
 @pytest.mark.parametrize(("name", "other"), [("base", "paper"), ("tiny_recommended", "tiny")])
 def test_recommendations_change_the_method_but_not_the_size(name, other):
     mine, theirs = RECIPES[name], RECIPES[other]
-    assert mine.volume.contract().patch_grid == theirs.volume.contract().patch_grid
+    assert mine.contract().patch_grid == theirs.contract().patch_grid
     assert num_parameters(build_on_meta(mine)) == num_parameters(build_on_meta(theirs))
     assert mine.alignment.negatives == "per_image"
     assert theirs.alignment.negatives == "within_report"

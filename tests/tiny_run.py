@@ -44,7 +44,7 @@ def study_dataset(config: Config, store: Store, texts: TextStates) -> StudyDatas
     return StudyDataset(
         store,
         studies,
-        config.volume.contract(),
+        config.contract(),
         lambda study, epoch: texts.sample(study, epoch, weights),
         seed=config.seed,
         augmentation=Augmentation(**config.augmentation.model_dump()),

@@ -132,7 +132,7 @@ def _make_store(
     prepare(
         archive,
         folder / "store",
-        config.volume.contract(),
+        config.contract(),
         workers=2,
         val_fraction=VAL_FRACTION,
         test_fraction=TEST_FRACTION,

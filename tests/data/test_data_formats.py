@@ -10,8 +10,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from synthetic_ct import write_dicom
 
-from simcrop.data.contract import Contract
 from simcrop.data.prepare import prepare
+from simcrop.recipes import RECIPES
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "data-formats.md"
 BLOCK = re.compile(r"^`(archive|store)/(\S+)`\n\n```\w+\n(.*?)```", re.MULTILINE | re.DOTALL)
@@ -35,7 +35,7 @@ def store(tmp_path, ct_image) -> Path:
             write_dicom(archive / path, sitk.DICOMOrient(ct_image, "LPS"))
     for path in ("masks/ct_0001.nii.gz", "masks/ct_0001_organs.nii.gz"):
         sitk.WriteImage(ct_image > 0, str(archive / path))
-    prepare(archive, tmp_path / "store", Contract())
+    prepare(archive, tmp_path / "store", RECIPES["paper"].contract())
     return tmp_path / "store"
 
 

@@ -19,7 +19,7 @@ FALLS_TO = {"patch_loss": 0.75, "report_loss": 0.3, "alignment_loss": 0.4, "tota
 def test_every_loss_falls_clearly_on_two_studies(recipe, tmp_path):
     config = tiny("optimizer.length=80", "optimizer.warmup=8", recipe=recipe)
     archive = write_phantoms(tmp_path / "archive", 2, seed=3)
-    contract = config.volume.contract()
+    contract = config.contract()
     prepare(archive, tmp_path / "store", contract, val_fraction=0.0, test_fraction=0.0)
     run = RunFolder(tmp_path / "run")
     pretrain(config, Store(tmp_path / "store"), run)

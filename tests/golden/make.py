@@ -32,7 +32,7 @@ def tiny_losses(folder: Path) -> list[float]:
     settings = [f"optimizer.length={NUM_STEPS}", "optimizer.warmup=5", "trainer.log_steps=1"]
     config = override(RECIPES[RECIPE], settings)
     write_phantoms(folder / "archive", NUM_PATIENTS, PHANTOM_SEED)
-    prepare(folder / "archive", folder / "store", config.volume.contract())
+    prepare(folder / "archive", folder / "store", config.contract())
     run = RunFolder(folder / "run")
     pretrain(config, Store(folder / "store"), run)
     return [*read_metrics(run.metrics)["train/total_loss"].values()]

@@ -92,8 +92,8 @@ def test_a_run_folder_stands_for_its_checkpoint(tiny_run):
 def test_the_description_names_contract_encoder_and_versions(tiny_run, text_encoder):
     description = json.loads((tiny_run.checkpoint / "config.json").read_text())
     config = Config.model_validate(description["config"])
-    assert description["contract"] == config.volume.contract().to_dict()
-    assert description["contract_hash"] == config.volume.contract().hash
+    assert description["contract"] == config.contract().to_dict()
+    assert description["contract_hash"] == config.contract().hash
     assert description["text_encoder"] == {
         "name": "packaged",
         "dim": text_encoder.dim,

@@ -23,7 +23,7 @@ from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
 
 TINY = RECIPES["tiny"]
-GRID = TINY.volume.contract().patch_grid
+GRID = TINY.contract().patch_grid
 DIM, DEPTH, HEADS = TINY.vision_encoder.dim, TINY.vision_encoder.depth, TINY.vision_encoder.heads
 PHOTOGRAPHS = {"kernel": (3, 16, 16), "rows": 197}
 

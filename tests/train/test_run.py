@@ -257,7 +257,7 @@ def test_a_store_without_training_studies_is_refused(phantom_archive, tiny_confi
     reports = pd.read_csv(phantom_archive / "reports.csv").head(1).assign(split="test")
     volumes.to_csv(tmp_path / "volumes.csv", index=False)
     reports.to_csv(tmp_path / "reports.csv", index=False)
-    prepare(tmp_path, tmp_path / "store", tiny_config.volume.contract())
+    prepare(tmp_path, tmp_path / "store", tiny_config.contract())
     with pytest.raises(DataError, match="has no training study"):
         pretrain(tiny_config, Store(tmp_path / "store"), RunFolder(tmp_path / "run"))
 

@@ -43,7 +43,7 @@ def prepare(
 
     if val_fraction + test_fraction >= 1:
         raise typer.BadParameter("--val-fraction and --test-fraction leave nobody to train on")
-    contract = override(load_recipe(recipe), settings or []).volume.contract()
+    contract = override(load_recipe(recipe), settings or []).contract()
     with progress() as update:
         summary = prepare_archive(
             archive,

@@ -4,6 +4,7 @@
 `docs/explanation/method.md` gives it.
 """
 
+from pathlib import PurePath
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -19,6 +20,8 @@ from simcrop.config.objective_settings import AlignmentConfig, TermsConfig
 from simcrop.config.section import Section
 from simcrop.config.training_settings import OptimizerConfig, TrainerConfig
 from simcrop.config.volume_settings import AugmentationConfig, VolumeConfig
+from simcrop.data.contract import Contract
+from simcrop.report.sentences import SENTENCE_RULE
 
 
 class Config(Section):
@@ -40,9 +43,20 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0)] = 42
     """Of every random draw. INFERRED: 42."""
 
+    def contract(self) -> Contract:
+        """Return the preprocessing contract, which travels with stores and checkpoints."""
+        text, name = self.text, _name_of(self.text.encoder)
+        return Contract(
+            **self.volume.model_dump(),
+            text_encoder=name,
+            tokenizer=f"of {name}: at most {text.max_words} pieces, else {text.long_reports}; "
+            f"sentences of {text.min_pieces} or more",
+            sentence_rule=SENTENCE_RULE,
+        )
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
-        num_patches = self.volume.contract().patch_grid.num_patches
+        num_patches = self.contract().patch_grid.num_patches
         if num_patches * (1 - self.masking.patch_ratio) < 1:
             raise ValueError(f"masking.patch_ratio hides all {num_patches} patches")
         for name in ("vision_encoder", "vision_decoder", "fusion"):
@@ -56,3 +70,9 @@ class Config(Section):
         if self.optimizer.warmup >= self.optimizer.length:
             raise ValueError("optimizer.warmup must be shorter than optimizer.length")
         return self
+
+
+def _name_of(encoder: str) -> str:
+    """Return a text encoder's name; of a folder the last part, as paths differ by machine."""
+    is_folder = encoder.startswith(("/", ".", "~")) or encoder.count("/") > 1
+    return PurePath(encoder).name if is_folder else encoder

@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from simcrop.config.section import Axes3, Fraction, Positive, Section, Share
-from simcrop.data.contract import Contract
 
 
 class VolumeConfig(Section):
-    """What the network sees of a CT; becomes the preprocessing contract."""
+    """What the network sees of a CT; part of the preprocessing contract."""
 
     spacing_mm: tuple[Positive, Positive, Positive] = (1.5, 1.5, 3.0)
     """Voxel size after resampling, mm. INFERRED (successor's script, hints in the release)."""
@@ -21,10 +20,6 @@ class VolumeConfig(Section):
     """Voxels of a patch along x, y, z. KNOWN."""
     padding: Literal["reflect", "air"] = "reflect"
     """What fills a crop that is larger than the volume. KNOWN: reflect."""
-
-    def contract(self) -> Contract:
-        """Return the preprocessing contract, which travels with stores and checkpoints."""
-        return Contract(**self.model_dump())
 
 
 class AugmentationConfig(Section):

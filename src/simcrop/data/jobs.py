@@ -61,7 +61,7 @@ class Job:
     def fingerprint(self, contract: Contract) -> str:
         """Return a hash of everything that decides what the job writes, but the files."""
         job = {name: value for name, value in asdict(self).items() if name != "root"}
-        return hashlib.sha256(json.dumps([job, contract.hash]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([job, contract.stored_hash]).encode()).hexdigest()
 
     def file(self, path: str) -> Path:
         """Return where a path of the archive's tables leads."""

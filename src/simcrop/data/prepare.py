@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,9 +20,10 @@ import SimpleITK as sitk  # noqa: N813
 from simcrop.data.archive import Archive, is_safe_name, read_archive, shared_reports
 from simcrop.data.archives import Draw, read_public_set
 from simcrop.data.atomic import atomic_path
-from simcrop.data.contract import Contract
+from simcrop.data.contract import STORED, Contract
 from simcrop.data.jobs import Job, Record, Row, finished, run_job
 from simcrop.data.splits import split_patients
+from simcrop.data.stated import rescale_state
 from simcrop.data.store import CONTRACT_FILE, read_contract
 from simcrop.data.store_tables import write_tables
 from simcrop.errors import DataError, complain
@@ -93,6 +94,8 @@ def prepare(
         drawn = Draw(val_fraction, test_fraction, split_seed)
         archive = read_public_set(archive_dir, layout, drawn, paper_lists)
     splits = _splits(archive.reports, val_fraction, test_fraction, split_seed)
+    headers = archive.volumes.get("header", pd.Series(dtype=str))
+    contract = replace(contract, rescale=rescale_state(headers, Path(archive_dir)))
     _open_store(store, contract, overwrite)
     reports, faults = _read_reports(archive)
     jobs, refused = _plan(archive, reports, faults)
@@ -120,7 +123,7 @@ def prepare(
 def _open_store(store: Path, contract: Contract, overwrite: bool) -> None:
     """Make the folder of a store, or check that an existing one was made under this contract."""
     if (store / CONTRACT_FILE).exists():
-        differences = contract.differences(read_contract(store))
+        differences = contract.differences(read_contract(store), (*STORED, "rescale"))
         if differences and not overwrite:
             raise DataError(
                 complain(

@@ -6,6 +6,7 @@ blank NIfTI headers and values that are not HU, RadChestCT has bare arrays, CC-C
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class StatedHeader:
             if not isinstance(values, dict) or set(values) - known:
                 raise ValueError(f"fields other than {', '.join(sorted(known))}")
             arguments: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value
+                name: tuple(map(float, value)) if isinstance(value, list) else value
                 for name, value in values.items()
             }
             header = cls(**arguments)
@@ -137,3 +138,31 @@ class StatedHeader:
                 ),
                 kind="rescaled_twice",
             )
+
+
+def rescale_state(headers: Iterable[str], archive: Path) -> str:
+    """Return what the values of an archive's volumes are, as `Contract.rescale` names it.
+
+    Args:
+        headers: the column `header` of its volumes; faulty cells are left to their volume.
+        archive: its folder, for the message.
+
+    Raises:
+        DataError: if some volumes are in HU and others 8-bit.
+    """
+    states = set()
+    for text in headers:
+        try:
+            states.add("spread_8bit" if text and StatedHeader.from_json(text).is_8bit else "hu")
+        except DataError:
+            continue
+    if len(states) > 1:
+        raise DataError(
+            complain(
+                f"{archive}: volumes in HU and 8-bit volumes side by side",
+                "one kind: a network would tell them apart by their grey values",
+                "Prepare them into two stores.",
+            ),
+            kind="mixed_rescale",
+        )
+    return states.pop() if states else "hu"

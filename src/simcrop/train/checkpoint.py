@@ -102,7 +102,7 @@ def save_encoder(
 def _write(
     folder: Path, tensors: Mapping[str, Tensor], config: Config, about: Mapping[str, Any]
 ) -> None:
-    contract = config.volume.contract()
+    contract = config.contract()
     description = {
         "format": FORMAT,
         **about,

@@ -46,7 +46,7 @@ def convert(path: Path, source: str, config: Config, output: Path) -> Transfer:
         if source == "mae":
             transfer = from_mae(tensors)
         else:
-            transfer = from_authors(tensors, config.volume.contract().patch_grid)
+            transfer = from_authors(tensors, config.contract().patch_grid)
     except ValueError as error:
         raise CheckpointError(
             f"{path}: {error}. Check the file, --source and --recipe; nothing was written."

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 
 from simcrop.data.atomic import atomic_path
 from simcrop.data.body import body_patches
-from simcrop.data.contract import STORED, Contract
+from simcrop.data.contract import STORED, Contract, meet
 from simcrop.data.preprocessing import Crop, center_crop
 from simcrop.data.store import Store
 from simcrop.errors import DataError, SimCroPError, complain
@@ -175,17 +175,14 @@ def _batches(
 def check_contracts(store: Store, contract: Contract) -> None:
     """Check that a store was prepared as a network wants its volumes.
 
-    Window, crop and padding are applied when a volume is loaded and may differ.
+    Window, crop, padding and text are the network's own when it reads; where the store was
+    prepared under others, that is logged.
 
     Raises:
         DataError: with one line for each difference.
     """
-    if lines := contract.differences(store.contract, STORED):
-        raise DataError(
-            f"{store.folder} was prepared differently:\n  "
-            + "\n  ".join(lines)
-            + "\nRun `simcrop prepare --recipe` with the recipe of this run or checkpoint."
-        )
+    remedy = "Run `simcrop prepare --recipe` with the recipe of this run or checkpoint."
+    meet(contract, store.contract, str(store.folder), STORED, remedy)
 
 
 def save_features(features: Features, folder: Path, pretrained: Pretrained, feature: str) -> None:
@@ -193,6 +190,7 @@ def save_features(features: Features, folder: Path, pretrained: Pretrained, feat
     folder.mkdir(parents=True, exist_ok=True)
     description = {
         "feature": feature,
+        "contract": pretrained.contract.to_dict(),
         "contract_hash": pretrained.contract.hash,
         "recipe": pretrained.config.name,
         "versions": versions(),

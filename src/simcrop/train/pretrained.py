@@ -72,12 +72,14 @@ class Pretrained:
         config: Config,
         text_fingerprint: str,
         feature: str = "post_norm_gap",
+        text_encoder: str | None = None,
     ) -> None:
         self.simcrop = simcrop.eval()
         self.config = config
         self.feature = feature
-        self.contract: Contract = config.volume.contract()
+        self.contract: Contract = config.contract()
         self._text_fingerprint = text_fingerprint
+        self._text_source = text_encoder or config.text.encoder
 
     @property
     def grid(self) -> PatchGrid:
@@ -91,11 +93,11 @@ class Pretrained:
         Raises:
             CheckpointError: if it is not the one that the checkpoint was trained with.
         """
-        encoder = TextEncoder(self.config.text.encoder).to(self._device)
+        encoder = TextEncoder(self._text_source).to(self._device)
         if encoder.fingerprint() != self._text_fingerprint:
             raise CheckpointError(
                 complain(
-                    f"text encoder {self.config.text.encoder!r} has other weights "
+                    f"text encoder {self._text_source!r} has other weights "
                     f"({encoder.fingerprint()})",
                     f"those of the pre-training ({self._text_fingerprint})",
                     "Name the right one by `load(..., text_encoder=...)`.",
@@ -105,7 +107,7 @@ class Pretrained:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return load_tokenizer(self.config.text.encoder)
+        return load_tokenizer(self._text_source)
 
     @property
     def _device(self) -> torch.device:
@@ -116,7 +118,9 @@ class Pretrained:
         torch.manual_seed(seed)
         if self.simcrop.terms == ENCODER_ONLY:
             alone = encoder_only(build_encoder(self.config)).to(self._device)
-            return Pretrained(alone, self.config, self._text_fingerprint, self.feature)
+            return Pretrained(
+                alone, self.config, self._text_fingerprint, self.feature, self._text_source
+            )
         shape = self.simcrop.state_dict()
         vocabulary = shape.get("text_decoder.vocabulary.bias", torch.zeros(0))
         first_linear = r"(sentence|report|findings)_projection\.[01]\.weight"
@@ -124,7 +128,10 @@ class Pretrained:
         fresh = build_simcrop(
             self.config, text_dim=max(text_dims, default=1), vocabulary_size=len(vocabulary)
         )
-        return Pretrained(fresh.to(self._device), self.config, self._text_fingerprint)
+        return Pretrained(
+            fresh.to(self._device), self.config, self._text_fingerprint, self.feature,
+            self._text_source,
+        )  # fmt: skip
 
     def crop(self, volume: Path | str | Volume) -> Crop:
         """Return the voxels that the network sees of a volume: prepared, centred, cropped.
@@ -274,8 +281,4 @@ def load(
         raise ConfigError(
             complain(f"device {device!r} ({error})", "cpu, or cuda where there is one", "Choose.")
         ) from error
-    config = loaded.config
-    if text_encoder is not None:
-        text = config.text.model_copy(update={"encoder": text_encoder})
-        config = config.model_copy(update={"text": text})
-    return Pretrained(simcrop, config, loaded.text_fingerprint, loaded.feature)
+    return Pretrained(simcrop, loaded.config, loaded.text_fingerprint, loaded.feature, text_encoder)

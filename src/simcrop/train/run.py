@@ -62,7 +62,7 @@ def pretrain(
                 "Name the weights by vision_encoder.init and a table by position.",
             )
         )
-    check_contracts(store, config.volume.contract())
+    check_contracts(store, config.contract())
     machine = _machine(config)
     text_encoder = TextEncoder(config.text.encoder)
     first_step = _resume_step(run) if resume else 0
@@ -138,7 +138,7 @@ def _data(config: Config, store: Store, texts: TextStates, first_step: int) -> P
         StudyDataset(
             store,
             studies[split],
-            config.volume.contract(),
+            config.contract(),
             partial(texts.sample, weights=weights),
             seed=config.seed,
             augmentation=augmentation if split == "train" else None,

@@ -63,7 +63,7 @@ class RunFolder:
             "seed": config.seed,
             "commit": _commit(),
             "versions": versions(),
-            "contract_hash": config.volume.contract().hash,
+            "contract_hash": config.contract().hash,
             "store": str(store.folder.resolve()),
             "num_volumes": len(store.volumes),
         }

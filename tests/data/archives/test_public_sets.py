@@ -13,6 +13,7 @@ from simcrop.data.archives import LAYOUTS, Draw, read_public_set
 from simcrop.data.contract import Contract
 from simcrop.data.label_names import BTCV, CT_RATE, LUNA16_SEGMENTATION, RAD_CHEST_CT
 from simcrop.data.prepare import prepare
+from simcrop.data.stated import rescale_state
 from simcrop.data.store import Store
 from simcrop.errors import DataError
 
@@ -227,3 +228,14 @@ def test_condensed_labels_are_0_or_1(tmp_path, cell):
 def test_an_empty_or_missing_folder_is_refused(tmp_path, layout):
     assert kind_of(tmp_path, layout) in {"no_volumes", "missing_table"}
     assert kind_of(tmp_path / "nowhere", layout) == "missing_table"
+
+
+def test_a_store_of_8_bit_slices_says_so_and_takes_no_volumes_in_hu(tmp_path):
+    store = prepared(trees.cc_ccii(tmp_path / "set"), tmp_path, "cc_ccii")
+    assert store.contract.rescale == "spread_8bit"
+    header = '{"spacing_mm": [1, 1, 1], "direction": [1,0,0,0,1,0,0,0,1], "is_8bit": true}'
+    with pytest.raises(DataError, match="volumes in HU and 8-bit volumes") as refusal:
+        rescale_state(["", header], tmp_path)
+    assert refusal.value.kind == "mixed_rescale"
+    assert rescale_state([header, "{faulty"], tmp_path) == "spread_8bit"
+    assert rescale_state([], tmp_path) == "hu"
