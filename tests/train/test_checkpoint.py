@@ -199,3 +199,20 @@ def test_weights_of_another_configuration_are_refused(folder):
     edit_description(folder, config=config)
     with pytest.raises(CheckpointError, match=r"missing: vision_encoder\.blocks"):
         load_checkpoint(folder)
+
+
+def test_a_contract_that_is_not_the_configurations_is_refused_by_field(folder):
+    contract = json.loads((folder / "config.json").read_text())["contract"]
+    edit_description(folder, contract=contract | {"window_hu": [-500.0, 500.0]})
+    with pytest.raises(CheckpointError, match="window_hu"):
+        load_checkpoint(folder)
+    edit_description(folder, contract=contract | {"mood": "good"})
+    with pytest.raises(CheckpointError, match="unknown contract fields mood"):
+        load_checkpoint(folder)
+
+
+def test_sentences_that_are_split_otherwise_since_the_training_are_said(folder, caplog):
+    contract = json.loads((folder / "config.json").read_text())["contract"]
+    edit_description(folder, contract=contract | {"sentence_rule": "simcrop 0"})
+    load_checkpoint(folder)
+    assert "simcrop 0 there" in caplog.text

@@ -24,7 +24,8 @@ from torch import Tensor
 from simcrop._version import __version__
 from simcrop.config import Config, from_mapping
 from simcrop.data.atomic import atomic_path
-from simcrop.errors import CheckpointError, ConfigError, complain
+from simcrop.data.contract import IMAGE, Contract, meet
+from simcrop.errors import CheckpointError, ConfigError, DataError, complain
 from simcrop.model.simcrop import SimCroP
 from simcrop.model.vision_encoder import VisionEncoder
 from simcrop.train.networks import build_encoder, build_simcrop, encoder_only
@@ -197,7 +198,21 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any], Config, dict[str, Tensor]
         raise CheckpointError(
             f"{error}\nThe checkpoint was written by another version, or edited."
         ) from error
+    _check_contract(config, description["contract"], folder)
     return folder, description, config, tensors
+
+
+def _check_contract(config: Config, written: dict[str, Any], folder: Path) -> None:
+    """Compare the contract of the training with the one that its configuration means today.
+
+    A text rule that has changed since is logged; volumes must be seen as in the training.
+    """
+    remedy = "The checkpoint was written by another version, or edited; use that version."
+    try:
+        trained = Contract.from_dict(written)
+        meet(config.contract(), trained, str(folder / "config.json"), IMAGE, remedy)
+    except (DataError, ConfigError) as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -208,7 +223,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             complain(f"{folder} is no checkpoint ({error})", expected, "Check the path.")
         ) from error
-    needed = {"format", "config", "text_encoder", "step", "contract_hash"}
+    needed = {"format", "config", "text_encoder", "step", "contract"}
     is_ours = isinstance(description, dict) and needed <= description.keys()
     text = description["text_encoder"] if is_ours else None
     if not isinstance(text, dict) or not {"dim", "fingerprint"} <= text.keys():
