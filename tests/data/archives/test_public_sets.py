@@ -168,7 +168,9 @@ def test_btcv_has_fourteen_classes_and_a_test_part_of_its_own(tmp_path):
     assert paper.selected_on_test
     listed = json.loads((folder / "dataset.json").read_text())
     del listed["labels"]["13"]
-    (folder / "dataset.json").write_text(json.dumps(listed))
+    (folder / "dataset.json").unlink()
+    assert kind_of(folder, "btcv") == "missing_table"
+    (folder / "dataset_0.json").write_text(json.dumps(listed))  # the name in MONAI's tutorials
     assert kind_of(folder, "btcv") == "unknown_label"
 
 

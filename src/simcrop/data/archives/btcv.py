@@ -1,4 +1,4 @@
-"""BTCV: 30 labelled abdomens in the layout of the Decathlon, `dataset.json` with 14 classes.
+"""BTCV: 30 labelled abdomens in the layout of the Decathlon: a JSON list with 14 classes.
 
 The published list trains on 24 and both chooses and reports on 6. Here these 6 are the test part
 and val is carved from the 24; the published way is `paper_split`, which needs no lists.
@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from simcrop.data.archive import Archive
-from simcrop.data.archives.parts import Draw, without_reports
+from simcrop.data.archives.parts import Draw, find_table, without_reports
 from simcrop.data.label_names import BTCV
 from simcrop.errors import DataError, complain
 
-_REMEDY = "Take the `dataset.json` that comes with the benchmark."
+_REMEDY = "Take the list that comes with the benchmark: dataset.json or dataset_0.json."
 
 
 def read(folder: Path, draw: Draw) -> Archive:
@@ -47,7 +47,7 @@ def read(folder: Path, draw: Draw) -> Archive:
 
 def _listed(folder: Path) -> dict:
     """Return the content of the JSON list, checked."""
-    path = folder / "dataset.json"
+    path = find_table(folder, "dataset.json", "dataset_0.json")
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
         num_classes = len(listed["labels"])

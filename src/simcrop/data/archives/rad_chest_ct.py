@@ -1,7 +1,8 @@
 """RadChestCT: 3,630 public volumes as bare .npz arrays, labels per abnormality and location.
 
 Arrays run from the head down, from front to back and from the patient's right to the left, at
-0.8 mm; nothing in the files says so. `trn`, `val` and `tst` in the names are the published parts.
+0.8 mm; nothing in the files says so, but the authors' published preprocessing does (the repository
+ct-volume-preprocessing). `trn`, `val` and `tst` in the names are the published parts.
 """
 
 import logging
@@ -63,7 +64,7 @@ def _labels(folder: Path) -> pd.DataFrame:
     if raw:
         labels = pd.concat([_condense(path) for path in raw], ignore_index=True)
     else:
-        labels = _condensed(find_table(folder, "labels.csv", "rad_labels.csv", "train_list.csv"))
+        labels = _condensed(find_table(folder, "labels.csv", "rad_labels.csv"))
     _refuse_equal_effusions(labels, folder)
     return labels.drop_duplicates("study_id")
 
