@@ -17,6 +17,7 @@ PAPER_VALUES = {
         "crop_shape": (224, 224, 112),
         "patch_shape": (16, 16, 8),
         "padding": "reflect",
+        "interpolation": "linear",
     },
     "augmentation": {
         "crop_scale": (0.8, 1.0),

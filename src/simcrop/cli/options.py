@@ -62,6 +62,23 @@ PaperLists = Annotated[
     Path | None,
     typer.Option(help="Folder with the authors' lists of a public set; adds paper_split."),
 ]
+Root = Annotated[
+    Path | None, typer.Option(help="Where relative paths in the tables start, if not beside them.")
+]
+AnyRegion = Annotated[
+    bool, typer.Option(help="Take volumes without lungs in view: abdomens, heads.")
+]
+KeepPatientIds = Annotated[
+    bool, typer.Option(help="Store patient ids as they are, not as running pseudonyms.")
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(help="i/n: do only the i-th of n parts, as one task of a job array."),
+]
+ExecutorAddress = Annotated[
+    str | None,
+    typer.Option("--executor", help="dask://host:port of a scheduler, in place of --workers."),
+]
 Split = Annotated[
     str,
     typer.Option(
@@ -69,6 +86,16 @@ Split = Annotated[
         help="clean, or paper_split: the authors' lists, whose results are selected on test.",
     ),
 ]
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """Return i and n of "i/n"; wrong usage otherwise."""
+    if text is None:
+        return None
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise typer.BadParameter(f"--shard {text}; expected i/n with i from 1 to n, like 3/8")
+    return int(number), int(of)
 
 
 def num_workers(wanted: int) -> int:

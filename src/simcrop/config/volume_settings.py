@@ -12,6 +12,9 @@ class VolumeConfig(Section):
 
     spacing_mm: tuple[Positive, Positive, Positive] = (1.5, 1.5, 3.0)
     """Voxel size after resampling, mm. INFERRED (successor's script, hints in the release)."""
+    interpolation: Literal["linear", "antialiased"] = "linear"
+    """How values between voxels are found. INFERRED: linear. `antialiased` averages what lies
+    within one new voxel width, so every slice counts and noise falls; not what the authors did."""
     window_hu: tuple[float, float] = (-1000.0, 1000.0)
     """HU that become -1 and 1; values outside are clipped. KNOWN."""
     crop_shape: Axes3 = (224, 224, 112)

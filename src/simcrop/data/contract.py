@@ -37,7 +37,8 @@ class Contract:
     Attributes:
         orientation: axis codes; always RAS (x to the patient's Right, y Anterior, z Superior).
         spacing_mm: voxel size along x, y, z. Paper lineage: 1.5 x 1.5 x 3.0 mm.
-        interpolation: `linear`, point-sampled trilinear.
+        interpolation: `linear`, point-sampled trilinear, or `antialiased`, the mean weighted by a
+            triangle as wide as the new voxel.
         window_hu: the HU that map to -1 and +1; values outside are clipped.
         crop_shape: voxels of a crop along x, y, z.
         patch_shape: voxels of a patch along x, y, z; divides the crop.
@@ -189,7 +190,7 @@ def _hash(values: dict[str, Any]) -> str:
 
 _CHOICES = {
     "orientation": ("RAS",),
-    "interpolation": ("linear",),
+    "interpolation": ("linear", "antialiased"),
     "padding": ("reflect", "air"),
     "rescale": ("hu", "spread_8bit"),
 }

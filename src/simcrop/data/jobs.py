@@ -8,6 +8,8 @@ it had not been.
 
 import hashlib
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,20 +20,16 @@ import SimpleITK as sitk  # noqa: N813
 from simcrop.data.archive import resolve
 from simcrop.data.atomic import atomic_path
 from simcrop.data.contract import Contract
-from simcrop.data.preprocessing import prepare_volume, resample_mask
+from simcrop.data.lungs import check_lungs
+from simcrop.data.preprocessing import check_extent, prepare_volume, resample_mask
+from simcrop.data.reading import read_image
 from simcrop.data.stated import StatedHeader
-from simcrop.data.volume import (
-    Volume,
-    array_of,
-    format_of,
-    read_image,
-    to_image,
-    to_ras,
-    write_volume,
-)
+from simcrop.data.volume import Volume, array_of, format_of, to_image, to_ras, write_volume
 from simcrop.errors import DataError, complain
 
 Row = dict[str, Any]
+
+JOB_FOLDERS = ("volumes", "masks", "anatomy", "records")  # of a store, in which jobs write
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class Job:
         root: where relative paths start.
         header: JSON of what the table states in place of the volume's own header, or "".
         anatomy_values: JSON of label map value to stored value, others become 0; "" keeps all.
+        needs_lungs: refuse a volume without lungs in view.
     """
 
     volume_id: str
@@ -57,6 +56,7 @@ class Job:
     root: Path
     header: str = ""
     anatomy_values: str = ""
+    needs_lungs: bool = True
 
     def fingerprint(self, contract: Contract) -> str:
         """Return a hash of everything that decides what the job writes, but the files."""
@@ -67,10 +67,10 @@ class Job:
         """Return where a path of the archive's tables leads."""
         return resolve(self.root, path)
 
-    def refusal(self, path: str, stage: str, reason: object) -> Row:
+    def refusal(self, path: str, stage: str, error: DataError) -> Row:
         """Return a row of `refused.csv`."""
         return {"volume_id": self.volume_id, "study_id": self.study_id, "path": path,
-                "stage": stage, "reason": str(reason)}  # fmt: skip
+                "stage": stage, "kind": error.kind, "reason": str(error)}  # fmt: skip
 
 
 @dataclass
@@ -84,24 +84,33 @@ class Record:
 
 
 def run_job(job: Job, contract: Contract, store: Path) -> Record:
-    """Prepare one volume with its masks and write them; what cannot be read is refused."""
+    """Prepare one volume with its masks and write them; what cannot be read is refused.
+
+    Raises:
+        OSError: if the store cannot be written to.
+    """
     try:
         stated = StatedHeader.from_json(job.header) if job.header else None
-        volume = prepare_volume(job.file(job.path), contract, stated)
+        with _refusing():
+            volume = prepare_volume(job.file(job.path), contract, stated)
+            source_format = format_of(job.file(job.path))
+            check_extent(volume, contract)
+            if job.needs_lungs:
+                check_lungs(volume.hu, volume.spacing_mm, volume.source)
     except DataError as error:
         return Record(refused=[job.refusal(job.path, "volume", error)])
     path = f"volumes/{job.volume_id}.nii.gz"
-    write_volume(store / path, volume.hu, volume.affine)
+    write_volume(store / path, volume.hu, volume.affine, shared=True)
     nx, ny, nz = volume.shape
     record = Record(
         {"volume_id": job.volume_id, "study_id": job.study_id, "path": path,
          "nx": nx, "ny": ny, "nz": nz, "bytes": (store / path).stat().st_size,
-         "source_format": format_of(job.file(job.path)),
+         "source_format": source_format, "series": volume.series,
          "native_grid": volume.native_grid.to_json() if volume.native_grid else ""}
     )  # fmt: skip
     if job.masks or job.anatomy:
         _run_masks(job, volume, store, record)
-    with atomic_path(_record_path(job, store)) as temporary:
+    with atomic_path(_record_path(job, store), shared=True) as temporary:
         saved = {"fingerprint": job.fingerprint(contract), "record": asdict(record)}
         temporary.write_text(json.dumps(saved, indent=1), encoding="utf-8")
     return record
@@ -117,7 +126,16 @@ def finished(job: Job, contract: Contract, store: Path) -> Record | None:
     if record.manifest is None or saved["fingerprint"] != job.fingerprint(contract):
         return None
     rows = [record.manifest, record.anatomy, *record.masks]
-    return record if all((store / row["path"]).exists() for row in rows if row) else None
+    return record if all(_is_whole(row, store) for row in rows if row) else None
+
+
+def _is_whole(row: Row, store: Path) -> bool:
+    """Return whether a file is there, as long as it was when it was written."""
+    try:
+        found = (store / row["path"]).stat().st_size
+    except OSError:
+        return False
+    return found == row.get("bytes", found)
 
 
 def _record_path(job: Job, store: Path) -> Path:
@@ -138,7 +156,7 @@ def _run_masks(job: Job, volume: Volume, store: Path, record: Record) -> None:
             record.refused.append(job.refusal(row["path"], "mask", error))
             continue
         path = f"masks/{job.volume_id}/{number:03d}.nii.gz"
-        write_volume(store / path, is_inside, volume.affine)
+        write_volume(store / path, is_inside, volume.affine, shared=True)
         record.masks.append({**row, "volume_id": job.volume_id, "path": path})
     if job.anatomy:
         try:
@@ -150,12 +168,29 @@ def _run_masks(job: Job, volume: Volume, store: Path, record: Record) -> None:
             record.refused.append(job.refusal(job.anatomy, "anatomy", error))
         else:
             path = f"anatomy/{job.volume_id}.nii.gz"
-            write_volume(store / path, array_of(label_map), volume.affine)
+            write_volume(store / path, array_of(label_map), volume.affine, shared=True)
             record.anatomy = {"volume_id": job.volume_id, "path": path}
 
 
 def _on_grid(path: Path, reference: sitk.Image) -> sitk.Image:
-    return resample_mask(to_ras(read_image(path)), reference)
+    with _refusing():
+        return resample_mask(to_ras(read_image(path)), reference)
+
+
+@contextmanager
+def _refusing() -> Generator[None]:
+    """Turn a failure of the system to read a source into a refusal of this source alone."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            complain(
+                f"{error.filename}: {error.strerror or error}",
+                "a file that can be read",
+                "Check its permissions and its disk, or remove its row.",
+            ),
+            kind="unreadable",
+        ) from error
 
 
 def _renumber(label_map: sitk.Image, values: str) -> sitk.Image:
@@ -172,5 +207,6 @@ def _refuse_empty(mask: np.ndarray, name: str) -> None:
                 f"{name}: no voxel on the prepared volume",
                 "a mask in the same place as its volume, not much smaller than a voxel",
                 "Check its value and its affine.",
-            )
+            ),
+            "empty_mask",
         )

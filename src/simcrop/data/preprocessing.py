@@ -4,6 +4,7 @@
 and `normalise` are what the network then sees.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,24 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Bool, Float, Float32, Int16
 
+from simcrop.data.antialiasing import average
 from simcrop.data.contract import Contract
 from simcrop.data.stated import StatedHeader
-from simcrop.data.volume import Volume, from_image, grid_of, read_ct, round_geometry, to_ras
+from simcrop.data.volume import (
+    Volume,
+    from_image,
+    grid_of,
+    read_ct,
+    round_geometry,
+    series_of,
+    to_ras,
+)
 from simcrop.data.volume_checks import AIR_HU
+from simcrop.errors import DataError, complain
 from simcrop.geometry import Shape3
 
 _RAS_DIRECTION = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)  # of axes, in the LPS world
+_MIN_AXIS_SHARE, _MIN_CROP_SHARE = 0.25, 0.125
 _INTERPOLATORS = {"linear": sitk.sitkLinear}
 
 
@@ -46,8 +58,34 @@ def prepare_volume(
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
     image = read_ct(path, stated)
-    native_grid = grid_of(image)
-    return from_image(resample(image, contract), str(path), native_grid)
+    native_grid, series = grid_of(image), series_of(image)
+    return from_image(resample(image, contract), str(path), native_grid, series)
+
+
+def check_extent(volume: Volume, contract: Contract) -> None:
+    """Refuse a prepared volume that fills so little of the crop that padding would be the rest.
+
+    Padding by reflection fills what a volume does not (method.md 3.1); below a quarter of an axis,
+    or an eighth of the crop, the network would see little but mirror images.
+
+    Raises:
+        DataError: if the volume is that small.
+    """
+    shares = [min(1, n / c) for n, c in zip(volume.shape, contract.crop_shape, strict=True)]
+    if min(shares) < _MIN_AXIS_SHARE or math.prod(shares) < _MIN_CROP_SHARE:
+        size, crop = (
+            " x ".join(f"{n * mm:.0f}" for n, mm in zip(shape, contract.spacing_mm, strict=True))
+            for shape in (volume.shape, contract.crop_shape)
+        )
+        raise DataError(
+            complain(
+                f"{volume.source}: {size} mm in view, {math.prod(shares):.0%} of the crop",
+                f"at least {_MIN_AXIS_SHARE:.0%} of each axis of {crop} mm and "
+                f"{_MIN_CROP_SHARE:.1%} of the whole",
+                "Take a volume of the whole chest, or a smaller volume.crop_shape.",
+            ),
+            "smaller_than_crop",
+        )
 
 
 def resample(image: sitk.Image, contract: Contract) -> sitk.Image:
@@ -57,7 +95,8 @@ def resample(image: sitk.Image, contract: Contract) -> sitk.Image:
     (left, posterior, inferior) outer corner of the volume, and along each axis it has
     floor(extent / spacing) voxels, at least one (method.md 3.1). Values are trilinear at the new
     voxel centres, within the outermost half voxel those of the edge, beyond it -1024; rounded to
-    whole HU. A volume already on such a grid is returned with its voxels untouched.
+    whole HU. `antialiased` averages what lies within one new voxel width instead. A volume already
+    on such a grid is returned with its voxels untouched.
 
     An oblique volume is covered by the box around its corners, so nothing is cut off. The geometry
     of `image` itself is rounded (`round_geometry`).
@@ -70,13 +109,39 @@ def resample(image: sitk.Image, contract: Contract) -> sitk.Image:
         upright.SetDirection(_RAS_DIRECTION)  # exactly, whatever the header's last digit said
         return upright
     shape = np.maximum(np.floor(extent / spacing + 1e-6), 1).astype(int)
+    if contract.interpolation == "antialiased":
+        return _average(image, lowest, shape, spacing)
+    return _interpolate(image, lowest, shape, spacing)
+
+
+def _interpolate(
+    image: sitk.Image, lowest: np.ndarray, shape: np.ndarray, spacing: np.ndarray
+) -> sitk.Image:
+    """Return the trilinear values at the voxel centres of a grid along the patient's axes."""
     origin = (lowest + spacing / 2) * (-1, -1, 1)
     # ITK truncates towards zero when it writes integers, hence float first and an honest rounding.
     resampled = sitk.Resample(
-        image, shape.tolist(), sitk.Transform(), _INTERPOLATORS[contract.interpolation],
+        image, shape.tolist(), sitk.Transform(), sitk.sitkLinear,
         origin.tolist(), spacing.tolist(), _RAS_DIRECTION, float(AIR_HU), sitk.sitkFloat32,
     )  # fmt: skip
     return sitk.Cast(sitk.Round(resampled), sitk.sitkInt16)
+
+
+def _average(
+    image: sitk.Image, lowest: np.ndarray, shape: np.ndarray, spacing: np.ndarray
+) -> sitk.Image:
+    """Return the antialiased values on a grid along the patient's axes."""
+    voxels, old_spacing = _along_patient(image)
+    if not _is_aligned(image):  # first onto the patient's axes, about as fine as it is
+        parts = np.maximum(np.round(spacing / old_spacing), 1).astype(int)
+        image = _interpolate(image, lowest, shape * parts, spacing / parts)
+        voxels, old_spacing = _along_patient(image)
+    averaged = average(voxels.T, old_spacing[::-1], shape[::-1].tolist(), spacing[::-1])
+    resampled = sitk.GetImageFromArray(averaged)
+    resampled.SetOrigin(((lowest + spacing / 2) * (-1, -1, 1)).tolist())
+    resampled.SetSpacing(spacing.tolist())
+    resampled.SetDirection(_RAS_DIRECTION)
+    return resampled
 
 
 def resample_mask(mask: sitk.Image, reference: sitk.Image) -> sitk.Image:
@@ -157,9 +222,27 @@ def _extent_ras(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
     return points.min(axis=0), np.ptp(points, axis=0)
 
 
+def _along_patient(image: sitk.Image) -> tuple[Int16[np.ndarray, "x y z"], np.ndarray]:
+    """Return a view of the voxels whose axes run (nearly) as the patient's, and their spacing.
+
+    It lives no longer than the image. `to_ras` would copy what may be 150 MB.
+    """
+    direction = np.array(image.GetDirection()).reshape(3, 3) * [[-1], [-1], [1]]  # rows are RAS
+    axes = np.abs(direction).argmax(axis=1)
+    flips = tuple(slice(None, None, -1 if direction[i, axis] < 0 else 1)
+                  for i, axis in enumerate(axes))  # fmt: skip
+    view = sitk.GetArrayViewFromImage(image).T.transpose(axes)[flips]
+    return view, np.array(image.GetSpacing())[axes]
+
+
+def _is_aligned(image: sitk.Image) -> bool:
+    """Return whether the axes are the patient's, in any order and direction."""
+    direction = np.array(image.GetDirection())
+    # off by less than 1e-4: 0.04 mm from end to end of a chest
+    return np.allclose(direction, np.round(direction), rtol=0, atol=1e-4)
+
+
 def _is_on_grid(image: sitk.Image, spacing: np.ndarray) -> bool:
-    """Return whether the axes are the patient's (in any order) and the spacing is as asked."""
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    axes = np.round(direction)  # off by less than 1e-4: 0.04 mm from end to end of a chest
-    is_aligned = np.allclose(direction, axes, rtol=0, atol=1e-4)
-    return is_aligned and np.allclose(np.abs(axes) @ image.GetSpacing(), spacing, rtol=0, atol=1e-6)
+    """Return whether a volume is aligned and its spacing along the patient's axes is as asked."""
+    axes = np.abs(np.round(np.array(image.GetDirection()).reshape(3, 3)))
+    return _is_aligned(image) and np.allclose(axes @ image.GetSpacing(), spacing, rtol=0, atol=1e-6)

@@ -15,10 +15,10 @@ from simcrop.report.sections import Report
 
 _COLUMNS = {
     "manifest": ["volume_id", "study_id", "patient_id", "path", "nx", "ny", "nz", "bytes",
-                 "source_format", "native_grid"],
+                 "source_format", "native_grid", "series"],
     "reports": ["study_id", "patient_id", "findings", "impression", "sentences"],
     "splits": ["patient_id", "split"],
-    "refused": ["volume_id", "study_id", "path", "stage", "reason"],
+    "refused": ["volume_id", "study_id", "path", "stage", "kind", "reason"],
 }  # fmt: skip
 
 
