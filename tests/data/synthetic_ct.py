@@ -66,10 +66,17 @@ def center_of_ball(hu: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def write_dicom(
-    folder: Path, image: sitk.Image, *, modality="CT", lean_mm=0.0, drop=(), series=None
+    folder: Path,
+    image: sitk.Image,
+    *,
+    modality="CT",
+    lean_mm=0.0,
+    drop=(),
+    series=None,
+    image_type=("ORIGINAL", "PRIMARY", "AXIAL"),
 ) -> Path:
     """Write an LPS image as a DICOM series with intercept -1024 and a patient's name in it."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     series, spacing = series or generate_uid(), image.GetSpacing()
     direction, origin = np.array(image.GetDirection()).reshape(3, 3), np.array(image.GetOrigin())
     for number, pixels in enumerate(sitk.GetArrayFromImage(image)):
@@ -83,7 +90,7 @@ def write_dicom(
         file.file_meta.MediaStorageSOPInstanceUID = file.SOPInstanceUID = generate_uid()
         file.PatientName, file.PatientID, file.StudyDescription = "Secret^Name", "S1", "SecretText"
         file.StudyInstanceUID, file.SeriesInstanceUID, file.Modality = "1.2.3", series, modality
-        file.InstanceNumber = number + 1
+        file.InstanceNumber, file.ImageType = number + 1, [*image_type]
         file.ImagePositionPatient = [f"{mm:.4f}" for mm in place]
         file.ImageOrientationPatient = [f"{c:.6f}" for c in direction.T[:2].ravel()]
         file.PixelSpacing = [f"{spacing[1]:.6f}", f"{spacing[0]:.6f}"]

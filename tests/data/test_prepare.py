@@ -33,7 +33,7 @@ def test_an_archive_becomes_a_store(archive_dir, tmp_path):
     manifest = table(tmp_path / "store", "manifest")
     assert manifest.columns.tolist() == [
         "volume_id", "study_id", "patient_id", "path", "nx", "ny", "nz", "bytes", "source_format",
-        "native_grid",
+        "native_grid", "series",
     ]  # fmt: skip
     assert manifest.source_format.tolist() == ["NIfTI", "DICOM", "NRRD", "MHA"]
     assert manifest.iloc[0][["nx", "ny", "nz"]].tolist() == ["18", "20", "25"]
@@ -90,19 +90,19 @@ def test_one_bad_volume_does_not_stop_the_others(archive_dir, tmp_path):
     assert summary == PrepareSummary(4, 0, 6, 3)
     refused = table(tmp_path / "store", "refused").set_index("volume_id")
     expected = {
-        "empty_report": ("report", "empty report"),
-        "no_report": ("report", "no report of this study"),
-        "../escape": ("table", "letters, digits"),
-        "missing": ("volume", "no such file"),
-        "damaged": ("volume", "truncated"),
-        "no_path": ("table", "no path"),
-        "v1": ("mask", "value 9: no voxel"),
-        "v1_again": ("mask", "value 9: no voxel"),
-        "v2": ("mask", "no such file"),
+        "empty_report": ("report", "empty_report", "empty report"),
+        "no_report": ("report", "missing_report", "no report of this study"),
+        "../escape": ("table", "unsafe_name", "letters, digits"),
+        "missing": ("volume", "missing_file", "no such file"),
+        "damaged": ("volume", "truncated", "truncated"),
+        "no_path": ("table", "missing_file", "no path"),
+        "v1": ("mask", "empty_mask", "value 9: no voxel"),
+        "v1_again": ("mask", "empty_mask", "value 9: no voxel"),
+        "v2": ("mask", "missing_file", "no such file"),
     }
     assert set(refused.index) == set(expected)
-    for volume_id, (stage, reason) in expected.items():
-        assert refused.at[volume_id, "stage"] == stage
+    for volume_id, (stage, kind, reason) in expected.items():
+        assert refused.loc[volume_id, ["stage", "kind"]].tolist() == [stage, kind]
         assert reason in refused.at[volume_id, "reason"]
     assert refused.at["damaged", "path"] == "damaged.nii.gz"  # as the table has it
     assert Store(tmp_path / "store").volume_ids() == ["v1", "v1_again", "v2", "v3"]

@@ -6,14 +6,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from synthetic_ct import LANDMARK_MM, blob, center_of_ball, oblique, paint, write_dicom
 
-from simcrop.data.volume import (
-    affine_of,
-    format_of,
-    read_image,
-    read_volume,
-    to_image,
-    write_volume,
-)
+from simcrop.data.reading import read_image
+from simcrop.data.volume import affine_of, format_of, read_volume, to_image, write_volume
 from simcrop.errors import DataError
 
 ORIENTATIONS = [

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from simcrop.data.volume import read_image, read_volume
+from simcrop.data.reading import read_image
+from simcrop.data.volume import read_volume
 from simcrop.errors import DataError
 
 

@@ -26,13 +26,15 @@ class Archive:
 
     Attributes:
         root: where relative paths start; the folder above it is tried next.
-        volumes: volume_id, study_id, path; header if the table states what the file does not.
+        volumes: volume_id, study_id, path; header if the table states what the file does not;
+            series to name one of several DICOM series.
         reports: study_id, patient_id, findings, impression; sentences and split if given.
         labels: study_id and one column of 0 and 1 (integers) per label.
         masks: study_id, path, value, and sentence or label; further columns are kept.
         anatomy: volume_id, path of a label map per volume; values renumbers it if given.
         anatomy_names: value, name of what the label maps show.
         name: of the public set, or "" for an archive of tables.
+        has_lungs: False for sets of other regions, whose volumes are not asked for lungs.
         has_reports: False for sets of volumes and labels, whose studies have no text.
         paper_split: volume_id and split as the paper's authors used them, for comparison only.
     """
@@ -46,6 +48,7 @@ class Archive:
     anatomy_names: pd.DataFrame | None = None
     name: str = ""
     has_reports: bool = True
+    has_lungs: bool = True
     paper_split: pd.DataFrame | None = None
 
 

@@ -8,12 +8,18 @@ import re
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from simcrop.errors import DataError, complain
 
+# what NumPy and zipfile raise on damaged files, found by changing thousands at random
+_DAMAGED = (
+    OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, NotImplementedError,
+    MemoryError, TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp"}
 
 
@@ -29,11 +35,11 @@ def read_npz(path: Path) -> sitk.Image:
         DataError: if the file is damaged or holds no such array.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = list(arrays)
             name = "ct" if "ct" in names else names[0] if len(names) == 1 else None
             voxels = arrays[name] if name is not None else np.empty(0)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise DataError(
             complain(f"{path}: not readable as .npz", "a complete file", "Download it again."),
             kind="truncated",
@@ -45,7 +51,7 @@ def read_npz(path: Path) -> sitk.Image:
                 "one array of numbers with 3 axes, or one that is named ct",
                 "Download it again, or convert it to NIfTI.",
             ),
-            kind="not_a_volume",
+            kind="colour",
         )
     if voxels.dtype not in (np.int16, np.uint8, np.float32):
         voxels = voxels.astype(np.float32)

@@ -33,6 +33,7 @@ class StatedHeader:
         slope: HU = slope * value + intercept.
         intercept: likewise.
         is_8bit: values must lie in 0..255; slope and intercept then spread them over a window.
+        series: number of the DICOM series to read where its folder has several, from 1.
     """
 
     spacing_mm: Numbers | None = None
@@ -41,6 +42,7 @@ class StatedHeader:
     slope: float = 1.0
     intercept: float = 0.0
     is_8bit: bool = False
+    series: int | None = None
 
     @property
     def has_geometry(self) -> bool:

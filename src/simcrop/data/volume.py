@@ -1,12 +1,12 @@
 """Read one volume of any format: voxels in HU, geometry in mm, checks that speak.
 
-Whatever the source (NIfTI, NRRD, MHA/MHD or a DICOM series), a `Volume` is an int16 array
-(x, y, z) in HU that runs to the patient's Right, Anterior and Superior, with a NIfTI affine.
-SimpleITK reads; its world is LPS, ours RAS, and this module is the only place that converts.
+Whatever the source (NIfTI, NRRD, MHA/MHD, NPZ, a DICOM series, or one of them in a zip file), a
+`Volume` is an int16 array (x, y, z) in HU that runs to the patient's Right, Anterior and Superior,
+with a NIfTI affine. SimpleITK reads; its world is LPS, ours RAS, and this module is the only place
+that converts.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,14 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Float, Int16, Num, Shaped
 
-from simcrop.data.arrays import is_slice_folder, read_npz, read_slices
+from simcrop.data.arrays import is_slice_folder
 from simcrop.data.atomic import atomic_path
-from simcrop.data.dicom import check_modality, read_series
+from simcrop.data.reading import SERIES_KEY, quietly, read_image, series_of
 from simcrop.data.stated import StatedHeader
-from simcrop.data.volume_checks import as_hu, check_nifti, check_shape
-from simcrop.errors import DataError, complain
+from simcrop.data.volume_checks import as_hu, num_bytes
 from simcrop.geometry import Shape3, VoxelGrid
 
+_NIFTI_BYTES = 352  # header and the four bytes that tell of extensions
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _FORMATS = {
     ".nii": "NIfTI",
@@ -30,6 +30,7 @@ _FORMATS = {
     ".mha": "MHA",
     ".mhd": "MHD",
     ".npz": "NPZ",
+    ".zip": "zip",
 }
 
 
@@ -43,12 +44,15 @@ class Volume:
         source: the path it was read from.
         native_grid: the voxels of that file as they lie on disk; None for a volume made here.
             `simcrop.data.native` brings results back to it.
+        series: which of the DICOM series of its folder it is, as JSON without identifiers: its
+            number, the slices of each, the rule of the choice; "" for other formats.
     """
 
     hu: Int16[np.ndarray, "x y z"]
     affine: Float[np.ndarray, "4 4"]
     source: str
     native_grid: VoxelGrid | None = None
+    series: str = ""
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -70,8 +74,8 @@ def read_volume(path: Path | str) -> Volume:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
     image = read_ct(path)
-    native_grid = grid_of(image)
-    return from_image(to_ras(image), str(path), native_grid)
+    native_grid, series = grid_of(image), series_of(image)
+    return from_image(to_ras(image), str(path), native_grid, series)
 
 
 def read_ct(path: Path | str, stated: StatedHeader | None = None) -> sitk.Image:
@@ -84,38 +88,11 @@ def read_ct(path: Path | str, stated: StatedHeader | None = None) -> sitk.Image:
     Raises:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
-    return as_hu(read_image(path, stated), Path(path))
-
-
-def read_image(path: Path | str, stated: StatedHeader | None = None) -> sitk.Image:
-    """Read a 3-D scalar volume (CT or mask) as stored; a folder is a DICOM series or 8-bit slices.
-
-    Geometry is the file's own to the last digit; `round_geometry` follows where voxels are
-    resampled. Header text may still hang on the image, but goes no further: a `Volume` and what
-    `write_volume` writes hold voxels and geometry only.
-
-    Raises:
-        DataError: if the file is missing, damaged, or not a 3-D scalar volume with geometry.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(
-            complain(f"{path}: no such file or folder", "a volume", "Correct the path.")
-        )
-    try:
-        with _quietly():
-            image = _read(path, stated)
-    except RuntimeError as error:
-        raise DataError(
-            complain(
-                f"{path}: not readable as a volume",
-                "a complete NIfTI, NRRD, MHA or MHD file or a folder with a DICOM series",
-                "Copy the file again or remove its row.",
-            )
-        ) from error
-    if stated is not None:
-        image = stated.apply(image, path)
-    check_shape(image, path)
+    image = read_image(path, stated)
+    series = series_of(image)
+    image = as_hu(image, Path(path))
+    if series:
+        image.SetMetaData(SERIES_KEY, series)
     return image
 
 
@@ -160,9 +137,11 @@ def grid_of(image: sitk.Image) -> VoxelGrid:
     return VoxelGrid((x, y, z), affine_of(image))
 
 
-def from_image(image: sitk.Image, source: str, native_grid: VoxelGrid | None = None) -> Volume:
+def from_image(
+    image: sitk.Image, source: str, native_grid: VoxelGrid | None = None, series: str = ""
+) -> Volume:
     """Return a RAS-oriented int16 image as a `Volume`."""
-    return Volume(array_of(image), affine_of(image), source, native_grid)
+    return Volume(array_of(image), affine_of(image), source, native_grid, series)
 
 
 def to_image(array: Shaped[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> sitk.Image:
@@ -187,11 +166,36 @@ def geometry_of(
 
 
 def write_volume(
-    path: Path | str, array: Shaped[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]
+    path: Path | str,
+    array: Shaped[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    *,
+    shared: bool = False,
 ) -> None:
-    """Write voxels and geometry, and nothing else, as NIfTI; whole or not at all."""
-    with atomic_path(Path(path)) as temporary:
-        sitk.WriteImage(to_image(array, affine), str(temporary), useCompression=True)
+    """Write voxels and geometry, and nothing else, as NIfTI; whole or not at all.
+
+    Args:
+        path: of the file.
+        array: voxels of any kind of number.
+        affine: voxel index to RAS+ mm.
+        shared: see `atomic_path`.
+
+    Raises:
+        OSError: if the place cannot be written to, or has no room.
+    """
+    image = to_image(array, affine)
+    with atomic_path(Path(path), shared=shared) as temporary:
+        temporary.touch()  # here the system says why it is not possible; SimpleITK does not
+        try:
+            with quietly():
+                sitk.WriteImage(image, str(temporary), useCompression=True)
+        except RuntimeError as error:
+            raise OSError(f"{path}: could not be written") from error
+        # On a full disk NIfTI's library writes what fits, and SimpleITK says nothing at all.
+        expected = _NIFTI_BYTES + image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
+        if (found := num_bytes(temporary, expected)) < expected:
+            reason = f"only {found} of {expected} bytes could be written"
+            raise OSError(errno.ENOSPC, reason, str(path))
 
 
 def format_of(path: Path) -> str:
@@ -199,52 +203,3 @@ def format_of(path: Path) -> str:
     if path.is_dir():
         return "slices" if is_slice_folder(path) else "DICOM"
     return _FORMATS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "other")
-
-
-@contextmanager
-def _quietly() -> Generator[None]:
-    """Silence ITK's warnings on stderr; what matters in them is checked here instead."""
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)
-
-
-def _read(path: Path, stated: StatedHeader | None) -> sitk.Image:
-    """Read what a path leads to; arrays without geometry need it stated."""
-    has_geometry = stated is not None and stated.has_geometry
-    if path.suffix == ".npz" or (path.is_dir() and is_slice_folder(path)):
-        if not has_geometry:
-            raise DataError(
-                complain(
-                    f"{path}: an array without voxel size and orientation",
-                    "both in the column `header` of volumes.csv",
-                    "State them, or convert the volume to NIfTI with its affine.",
-                ),
-                kind="no_geometry",
-            )
-        return read_slices(path) if path.is_dir() else read_npz(path)
-    return read_series(path) if path.is_dir() else _read_file(path, has_geometry)
-
-
-def _read_file(path: Path, has_geometry: bool) -> sitk.Image:
-    """Read one file; the header is checked before the voxels cost anything."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    check_modality(reader, path)
-    axes, values = reader.GetDimension(), reader.GetNumberOfComponents()
-    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    if axes != 3 or values != 1 or "complex" in kind:
-        raise DataError(
-            complain(
-                f"{path}: {axes} axes and {values} values per voxel ({kind})",
-                "3 axes and 1 real value per voxel",
-                "Store one time point or channel per file, in HU.",
-            )
-        )
-    if reader.HasMetaDataKey("qform_code"):  # NIfTI
-        check_nifti(reader, path, needs_affine=not has_geometry)
-    return reader.Execute()

@@ -12,15 +12,8 @@ from matplotlib.figure import Figure
 
 from simcrop.data.atomic import atomic_path
 from simcrop.data.native import on_native_grid
-from simcrop.data.volume import (
-    Volume,
-    affine_of,
-    array_of,
-    read_image,
-    read_volume,
-    to_ras,
-    write_volume,
-)
+from simcrop.data.reading import read_image
+from simcrop.data.volume import Volume, affine_of, array_of, read_volume, to_ras, write_volume
 from simcrop.evaluate.figures import grounding_figure
 from simcrop.evaluate.slices import LUNG_WINDOW, Voxel, Window, mask_voxel
 from simcrop.train.pretrained import Pretrained, SimilarityMap

@@ -204,7 +204,8 @@ def test_from_the_published_layout_to_a_figure_selected_on_test(tmp_path, tiny_r
     store = tmp_path / "store"
     run = CliRunner().invoke
     made = run(app, ["prepare", "-i", str(folder), "--layout", "luna16", "--recipe", "tiny", "-o",
-                     str(store), "--paper-lists", str(lists), "--workers", "1"])  # fmt: skip
+                     str(store), "--paper-lists", str(lists), "--workers", "1",
+                     "--set", "volume.crop_shape=[24, 12, 12]"])  # fmt: skip
     assert made.exit_code == 0, made.output
     for split, note in (("paper_split", "selected on test"), ("clean", "")):
         output = tmp_path / split

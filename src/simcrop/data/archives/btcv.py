@@ -41,6 +41,7 @@ def read(folder: Path, draw: Draw) -> Archive:
         anatomy_names=pd.DataFrame(enumerate(BTCV), columns=["value", "name"]),
         name="btcv",
         has_reports=False,
+        has_lungs=False,
         paper_split=pd.DataFrame(paper, columns=["volume_id", "split"]),
     )
 
