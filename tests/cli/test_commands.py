@@ -22,7 +22,7 @@ from simcrop.data.store import Store
 from simcrop.train.pretrained import FEATURES
 from tiny_run import SHORT, read_metrics
 
-COMMANDS = ("phantom", "prepare", "pretrain", "embed", "probe", "ground", "recipe", "demo")
+COMMANDS = ("phantom", "check", "prepare", "pretrain", "embed", "probe", "ground", "recipe", "demo")
 
 
 def settings(*more: str) -> list[str]:

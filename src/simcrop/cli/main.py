@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from simcrop._version import __version__
+from simcrop.cli.check import check
 from simcrop.cli.convert import convert
 from simcrop.cli.demo import demo
 from simcrop.cli.embed import embed
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for command in (phantom, prepare, pretrain, convert, embed, probe, ground, recipe, demo):
+for command in (phantom, check, prepare, pretrain, convert, embed, probe, ground, recipe, demo):
     app.command()(command)
 
 

@@ -7,10 +7,12 @@ one volume are left to `prepare`, which records them and goes on.
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
 
+from simcrop.data.label_names import CT_RATE, RAD_CHEST_CT
 from simcrop.errors import DataError, complain
 
 SPLITS = ("train", "val", "test")
@@ -201,6 +203,7 @@ def _read_labels(path: Path) -> pd.DataFrame | None:
         return None
     _refuse_repeats(path, labels.study_id)
     for name in labels.columns.drop("study_id"):
+        _refuse_near_miss(path, name)
         _refuse(
             path,
             labels.study_id[~labels[name].isin(list(_BINARY))],
@@ -211,6 +214,21 @@ def _read_labels(path: Path) -> pd.DataFrame | None:
         )
         labels[name] = labels[name].map(_BINARY).astype(int)
     return labels
+
+
+def _refuse_near_miss(path: Path, name: str) -> None:
+    """Refuse a label that is almost one of ours: it would be taken for a label of its own."""
+    names: dict[str, str] = {label.lower(): label for label in (*CT_RATE, *RAD_CHEST_CT)}
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.85)
+    if near and names[near[0]] != name:
+        raise DataError(
+            complain(
+                f'{path}: label "{name}"',
+                f'"{names[near[0]]}", which it resembles, or a name of its own',
+                "Rename the column.",
+            ),
+            "unknown_label",
+        )
 
 
 def _read_masks(path: Path) -> pd.DataFrame | None:

@@ -32,10 +32,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class CaptionedTable:
-    """A table and the line above it."""
+    """A table and the line above it; a list of texts is set to the left, without a total."""
 
     table: Table
     caption: str
+    is_list: bool = False
 
 
 @dataclass(frozen=True)
