@@ -22,7 +22,18 @@ from simcrop.data.store import Store
 from simcrop.train.pretrained import FEATURES
 from tiny_run import SHORT, read_metrics
 
-COMMANDS = ("phantom", "check", "prepare", "pretrain", "embed", "probe", "ground", "recipe", "demo")
+COMMANDS = (
+    "phantom",
+    "check",
+    "sentences",
+    "prepare",
+    "pretrain",
+    "embed",
+    "probe",
+    "ground",
+    "recipe",
+    "demo",
+)
 
 
 def settings(*more: str) -> list[str]:

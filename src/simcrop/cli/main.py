@@ -20,6 +20,7 @@ from simcrop.cli.prepare import prepare
 from simcrop.cli.pretrain import pretrain
 from simcrop.cli.probe import probe
 from simcrop.cli.recipe import recipe
+from simcrop.cli.sentences import sentences
 from simcrop.errors import SimCroPError
 
 app = typer.Typer(
@@ -31,7 +32,19 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for command in (phantom, check, prepare, pretrain, convert, embed, probe, ground, recipe, demo):
+for command in (
+    phantom,
+    check,
+    sentences,
+    prepare,
+    pretrain,
+    convert,
+    embed,
+    probe,
+    ground,
+    recipe,
+    demo,
+):
     app.command()(command)
 
 
