@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from simcrop.cli.options import Checkpoint, Device, Feature, Output
+from simcrop.cli.options import Cache, Checkpoint, Device, Feature, Output
 from simcrop.cli.progress import progress
 
 
@@ -13,7 +13,7 @@ def embed(
     checkpoint: Checkpoint,
     output: Output,
     store: Annotated[
-        Path | None, typer.Option("--store", "-s", help="Embed all volumes of a store ...")
+        str | None, typer.Option("--store", "-s", help="Embed all volumes of a store ...")
     ] = None,
     volume: Annotated[
         list[Path] | None,
@@ -23,6 +23,7 @@ def embed(
     patches: Annotated[
         bool, typer.Option("--patches", help="Write one vector per patch as well.")
     ] = False,
+    cache: Cache = None,
     device: Device = "cpu",
 ) -> None:
     """Embed volumes with a frozen encoder; those that cannot be read are listed in failed.csv."""
@@ -37,7 +38,11 @@ def embed(
     with progress() as update:
         if store is not None:
             features = embed_store(
-                pretrained, Store(store), feature=feature, with_patches=patches, on_progress=update
+                pretrained,
+                Store(store, cache=cache),
+                feature=feature,
+                with_patches=patches,
+                on_progress=update,
             )
         else:
             features = embed_files(

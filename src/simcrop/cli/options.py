@@ -30,7 +30,11 @@ Checkpoint = Annotated[
     typer.Option("--checkpoint", "-c", help="Checkpoint folder, or the run that holds one."),
 ]
 StoreFolder = Annotated[
-    Path, typer.Option("--store", "-s", help="Store made by `simcrop prepare`.")
+    str, typer.Option("--store", "-s", help="Store made by `simcrop prepare`: folder or URL.")
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Folder on a fast disk for uncompressed volumes and the files of a URL."),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]

@@ -1,11 +1,10 @@
 """`simcrop pretrain`: learn from a store."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from simcrop.cli.options import Output, Settings
+from simcrop.cli.options import Cache, Output, Settings
 from simcrop.cli.progress import progress
 
 
@@ -15,9 +14,11 @@ def pretrain(
         str, typer.Argument(help="A recipe (paper, base, tiny, tiny_recommended) or YAML file.")
     ] = "paper",
     store: Annotated[
-        Path | None, typer.Option("--store", "-s", help="Store made by `simcrop prepare`.")
+        str | None,
+        typer.Option("--store", "-s", help="Store made by `simcrop prepare`: folder or URL."),
     ] = None,
     settings: Settings = None,
+    cache: Cache = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the output folder.")
     ] = False,
@@ -37,7 +38,9 @@ def pretrain(
         raise typer.BadParameter("a new run needs --store")
     config = read_config(run.config) if resume else override(load_recipe(recipe), settings or [])
     with progress() as update:
-        run_pretraining(config, Store(store or run.store()), run, resume=resume, on_progress=update)
+        run_pretraining(
+            config, Store(store or run.store(), cache=cache), run, resume=resume, on_progress=update
+        )
     print(run.checkpoint)
     typer.echo(
         f"curves: {run.curves}\n"

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from simcrop.cli.options import (
+    Cache,
     Checkpoint,
     Device,
     Feature,
@@ -30,6 +31,7 @@ def probe(
     untrained: Annotated[
         bool, typer.Option(help="Probe the same network with fresh weights beside it.")
     ] = True,
+    cache: Cache = None,
     device: Device = "cpu",
 ) -> None:
     """Fit a linear classifier on frozen features; AUROC per label, intervals over patients."""
@@ -38,7 +40,7 @@ def probe(
     from simcrop.train.pretrained import load
     from simcrop.train.probe import probe_encoders, write_probe
 
-    opened, pretrained = Store(store, split), load(checkpoint, device=device)
+    opened, pretrained = Store(store, split, cache=cache), load(checkpoint, device=device)
     feature = pretrained.feature if feature == "auto" else feature
     encoders = {"pre-trained": pretrained}
     if untrained:

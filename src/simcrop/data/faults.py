@@ -22,6 +22,10 @@ FAULTS = {
     "shared_report": "the same measured findings for two patients",
     "no_volume": "a mask or label map that belongs to no volume",
     # files
+    "unreachable": "a URL that cannot be read from here",
+    "not_writable": "a store without room, or that may not be written",
+    "worker_died": "a process that died, most likely for want of memory",
+    "no_scheduler": "a Dask scheduler that does not answer",
     "missing_file": "no such file or folder",
     "unreadable": "a file that the system does not let be read",
     "truncated": "empty, cut short or damaged on the way",

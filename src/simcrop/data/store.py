@@ -8,6 +8,7 @@ Patients are pseudonyms, and nothing of a DICOM header is in it.
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Bool, Float, Int16, Integer
 
 from simcrop.data.contract import Contract
+from simcrop.data.store_files import StoreFiles
+from simcrop.data.uncompressed import read_uncompressed
 from simcrop.data.volume import affine_of, array_of
 from simcrop.errors import DataError, complain
 from simcrop.geometry import VoxelGrid
@@ -27,7 +30,8 @@ class Store:
     """A prepared archive.
 
     Attributes:
-        folder: where it is.
+        location: the folder or URL, as it was given.
+        folder: where its files are on this machine.
         contract: the preprocessing that its volumes have been through.
         volumes: the manifest; one row per volume, indexed by volume_id.
         reports: findings, impression, sentences and patient_id, indexed by study_id.
@@ -40,13 +44,25 @@ class Store:
             store must carry the words "selected on test".
     """
 
-    def __init__(self, folder: Path | str, split: str = "clean") -> None:
+    def __init__(
+        self, location: Path | str, split: str = "clean", *, cache: Path | None = None
+    ) -> None:
         """Open a store with its own split, or with `paper_split` for published numbers.
+
+        Args:
+            location: folder, or any URL that fsspec knows; its files are fetched when needed.
+            split: `clean` or `paper_split`.
+            cache: folder on a fast disk for uncompressed copies of the volumes, which later
+                reads map into memory, and for the files of a URL.
 
         Raises:
             DataError: if the folder is not a finished store, or has no such split.
         """
-        self.folder = Path(folder)
+        self._files = StoreFiles(location, cache)
+        self._cache = None if cache is None else cache / "uncompressed"
+        self.location = self._files.location
+        self.folder = self._files.folder
+        self._files.find(CONTRACT_FILE)
         self.contract = read_contract(self.folder)
         self.volumes = self._table("manifest.csv", "volume_id")
         self.reports = self._table("reports.csv", "study_id")
@@ -103,7 +119,7 @@ class Store:
         if split == "clean":
             of_patient = self._table("splits.csv", "patient_id")["split"]
             parts = self.volumes.patient_id.map(of_patient)
-        elif split == "paper_split" and (self.folder / "paper_split.csv").exists():
+        elif split == "paper_split" and self._files.find("paper_split.csv"):
             parts = self._table("paper_split.csv", "volume_id")["split"].reindex(self.volumes.index)
         else:
             raise DataError(
@@ -151,16 +167,18 @@ class Store:
                 SimpleITK fills what is cut off with 0, the HU of water, without a word.
         """
         row = self.volumes.loc[volume_id]
-        path = self.folder / str(row["path"])
-        if path.exists() and (found := path.stat().st_size) != row["bytes"]:
-            raise DataError(
-                complain(
-                    f"{path}: missing or damaged, {found} bytes",
-                    f"{row['bytes']}, as it was written",
-                    "Copy the store again, or delete the file and run `simcrop prepare` again.",
-                )
-            )
-        image = self._read(str(row["path"]))
+        if self._cache is None:
+            return self._read_hu(row)
+        return read_uncompressed(
+            self._cache,
+            {str(name): cell for name, cell in row.items()} | {"volume_id": volume_id},
+            self.contract.stored_hash,
+            lambda: self._read_hu(row),
+        )
+
+    def _read_hu(self, row: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Decode the file of a volume."""
+        image = self._read(str(row["path"]), int(row["bytes"]))
         return array_of(image), affine_of(image)
 
     def native_grid(self, volume_id: str) -> VoxelGrid:
@@ -193,24 +211,38 @@ class Store:
             )
         return array_of(self._read(str(self.anatomy.at[volume_id, "path"])))
 
-    def _read(self, path: str) -> sitk.Image:
+    def _read(self, name: str, num_bytes: int | None = None) -> sitk.Image:
+        path = self._files.find(name, num_bytes)
+        found = 0 if path is None else path.stat().st_size
+        if path is None or found != (num_bytes or found):
+            raise DataError(
+                complain(
+                    f"{self.folder / name}: missing or damaged, {found} bytes",
+                    f"{num_bytes or 'a file'}, as it was written",
+                    "Copy the store again, or delete the file and run `simcrop prepare` again.",
+                ),
+                "truncated",
+            )
         try:
-            return sitk.ReadImage(str(self.folder / path))
+            return sitk.ReadImage(str(path))
         except RuntimeError as error:
             raise DataError(
                 complain(
-                    f"{self.folder / path}: missing or damaged",
+                    f"{path}: missing or damaged",
                     "the volume that `simcrop prepare` wrote",
                     "Delete it and run `simcrop prepare` again.",
-                )
+                ),
+                "truncated",
             ) from error
 
     def _table(self, name: str, index: str | None = None) -> pd.DataFrame:
-        path = self.folder / name
-        if not path.exists():
+        path = self._files.find(name)
+        if path is None:
             raise DataError(
                 complain(
-                    f"{path}: missing", "a finished store", "Run `simcrop prepare` to its end."
+                    f"{self.location}/{name}: missing",
+                    "a finished store",
+                    "Run `simcrop prepare` to its end.",
                 )
             )
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -219,7 +251,7 @@ class Store:
         return table if index is None else table.set_index(index)
 
     def _optional(self, name: str, index: str | None = None) -> pd.DataFrame | None:
-        return self._table(name, index) if (self.folder / name).exists() else None
+        return self._table(name, index) if self._files.find(name) else None
 
 
 def read_contract(folder: Path) -> Contract:

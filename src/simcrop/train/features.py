@@ -182,7 +182,7 @@ def check_contracts(store: Store, contract: Contract) -> None:
         DataError: with one line for each difference.
     """
     remedy = "Run `simcrop prepare --recipe` with the recipe of this run or checkpoint."
-    meet(contract, store.contract, str(store.folder), STORED, remedy)
+    meet(contract, store.contract, store.location, STORED, remedy)
 
 
 def save_features(features: Features, folder: Path, pretrained: Pretrained, feature: str) -> None:

@@ -76,7 +76,7 @@ def probe(features: Features, store: Store, *, fraction: float = 1.0, seed: int 
         if not len(parts[split]):
             raise DataError(
                 complain(
-                    f"{store.folder} has no labelled volume in its {split} part",
+                    f"{store.location} has no labelled volume in its {split} part",
                     "at least one patient in train and in test",
                     "Prepare more patients, or give reports.csv a `split` column.",
                 )

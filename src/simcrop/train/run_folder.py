@@ -64,7 +64,7 @@ class RunFolder:
             "commit": _commit(),
             "versions": versions(),
             "contract_hash": config.contract().hash,
-            "store": str(store.folder.resolve()),
+            "store": store.location,
             "num_volumes": len(store.volumes),
         }
         self.description.write_text(json.dumps(description, indent=2), encoding="utf-8")
@@ -92,9 +92,9 @@ class RunFolder:
             values = [float(loss.detach()) for loss in losses.values()]
             rows.writerow([step, " ".join(batch.study_ids), *values])
 
-    def store(self) -> Path:
+    def store(self) -> str:
         """Return the store that the run was started with."""
-        return Path(json.loads(self.description.read_text(encoding="utf-8"))["store"])
+        return json.loads(self.description.read_text(encoding="utf-8"))["store"]
 
 
 def _commit() -> str | None:

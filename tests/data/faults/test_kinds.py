@@ -8,7 +8,8 @@ from simcrop.data.faults import FAULTS
 ROOT = Path(__file__).parents[3]
 TABLE_WIDE = {"missing_table", "not_a_table", "wrong_encoding", "missing_column",
               "duplicate_identifier", "no_patient", "patient_in_two_splits", "unknown_split",
-              "unknown_label", "bad_mask_value"}  # fmt: skip
+              "unknown_label", "bad_mask_value", "unreachable", "not_writable",
+              "worker_died", "no_scheduler"}  # fmt: skip
 
 
 def test_the_page_shows_every_kind_that_a_volume_or_study_can_have():
