@@ -17,10 +17,10 @@ from jaxtyping import Bool, Float, Int16, Integer
 
 from simcrop.data.contract import Contract
 from simcrop.data.store_files import StoreFiles
-from simcrop.data.uncompressed import read_uncompressed
+from simcrop.data.uncompressed import copy_path, read_uncompressed
 from simcrop.data.volume import affine_of, array_of
 from simcrop.errors import DataError, complain
-from simcrop.geometry import VoxelGrid
+from simcrop.geometry import Shape3, VoxelGrid
 from simcrop.report.sections import Report, make_report
 
 CONTRACT_FILE = "contract.json"
@@ -60,6 +60,7 @@ class Store:
         """
         self._files = StoreFiles(location, cache)
         self._cache = None if cache is None else cache / "uncompressed"
+        self._copies: dict[str, tuple[Path, Shape3]] = {}
         self.location = self._files.location
         self.folder = self._files.folder
         self._files.find(CONTRACT_FILE)
@@ -166,18 +167,17 @@ class Store:
             DataError: if the file is missing, damaged, or not as long as when it was written;
                 SimpleITK fills what is cut off with 0, the HU of water, without a word.
         """
-        row = self.volumes.loc[volume_id]
         if self._cache is None:
-            return self._read_hu(row)
-        return read_uncompressed(
-            self._cache,
-            {str(name): cell for name, cell in row.items()} | {"volume_id": volume_id},
-            self.contract.stored_hash,
-            lambda: self._read_hu(row),
-        )
+            return self._read_hu(volume_id)
+        if volume_id not in self._copies:  # finding a row costs as much as reading a small crop
+            row: dict[str, Any] = {str(k): v for k, v in self.volumes.loc[volume_id].items()}
+            path = copy_path(self._cache, row | {"volume_id": volume_id}, self.contract.stored_hash)
+            self._copies[volume_id] = path, (int(row["nx"]), int(row["ny"]), int(row["nz"]))
+        return read_uncompressed(*self._copies[volume_id], lambda: self._read_hu(volume_id))
 
-    def _read_hu(self, row: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _read_hu(self, volume_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Decode the file of a volume."""
+        row: Any = self.volumes.loc[volume_id]
         image = self._read(str(row["path"]), int(row["bytes"]))
         return array_of(image), affine_of(image)
 

@@ -15,26 +15,36 @@ import numpy as np
 from jaxtyping import Float, Int16
 
 from simcrop.data.atomic import atomic_path
+from simcrop.geometry import Shape3
 
 _HEADER_BYTES = 128
 Voxels = Int16[np.ndarray, "x y z"]
 Affine = Float[np.ndarray, "4 4"]
 
 
+def copy_path(folder: Path, row: Mapping[str, Any], contract_hash: str) -> Path:
+    """Return where the uncompressed copy of a volume is, or will be.
+
+    Args:
+        folder: of the copies; those of several stores may share it.
+        row: of the manifest; whatever changes in it gives another file.
+        contract_hash: of what is stored.
+    """
+    name = json.dumps([contract_hash, {k: str(v) for k, v in sorted(row.items())}])
+    return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.hu"
+
+
 def read_uncompressed(
-    folder: Path, row: Mapping[str, Any], contract_hash: str, read: Callable[[], tuple]
+    path: Path, shape: Shape3, read: Callable[[], tuple]
 ) -> tuple[Voxels, Affine]:
     """Return a volume from its uncompressed file, written by this call if it is not there.
 
     Args:
-        folder: of the uncompressed files; those of several stores may share it.
-        row: of the manifest, with nx, ny, nz; whatever changes in it gives another file.
-        contract_hash: of what is stored.
+        path: see `copy_path`.
+        shape: of the volume.
         read: gives voxels and affine of the volume.
     """
-    name = json.dumps([contract_hash, {k: str(v) for k, v in sorted(row.items())}])
-    path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.hu"
-    nx, ny, nz = int(row["nx"]), int(row["ny"]), int(row["nz"])
+    nx, ny, nz = shape
     if not path.exists() or path.stat().st_size != _HEADER_BYTES + 2 * nx * ny * nz:
         hu, affine = read()
         with atomic_path(path, shared=True) as temporary, temporary.open("wb") as file:
