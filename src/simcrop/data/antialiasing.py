@@ -12,13 +12,13 @@ that few zeros are multiplied and few slices are floats at a time.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Int16
+from jaxtyping import Float32, Int16, Integer
 
 _SLICES, _ROWS = 8, 60  # new slices, rows and columns per block; measured: 4 to 16, 30 to 240
 
 
 def average(
-    voxels: Int16[np.ndarray, "z y x"],
+    voxels: Integer[np.ndarray, "z y x"],
     spacing_mm: Sequence[float] | np.ndarray,
     shape: Sequence[int],
     new_spacing_mm: Sequence[float] | np.ndarray,

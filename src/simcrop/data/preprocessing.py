@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
-from jaxtyping import Bool, Float, Float32, Int16
+from jaxtyping import Bool, Float, Float32, Int16, Integer
 
 from simcrop.data.antialiasing import average
 from simcrop.data.contract import Contract
@@ -57,7 +57,7 @@ def prepare_volume(
     Raises:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
-    image = read_ct(path, stated)
+    image = read_ct(path, stated, any_integer=True)
     native_grid, series = grid_of(image), series_of(image)
     return from_image(resample(image, contract), str(path), native_grid, series)
 
@@ -89,7 +89,7 @@ def check_extent(volume: Volume, contract: Contract) -> None:
 
 
 def resample(image: sitk.Image, contract: Contract) -> sitk.Image:
-    """Resample an int16 HU image of any orientation onto the contract's grid in RAS order.
+    """Resample an integer HU image of any orientation onto the contract's grid in RAS order.
 
     The grid is aligned with the patient's axes. The outer corner of its first voxel is the lowest
     (left, posterior, inferior) outer corner of the volume, and along each axis it has
@@ -105,7 +105,7 @@ def resample(image: sitk.Image, contract: Contract) -> sitk.Image:
     lowest, extent = _extent_ras(image)
     spacing = np.array(contract.spacing_mm)
     if _is_on_grid(image, spacing):
-        upright = to_ras(image)
+        upright = sitk.Cast(to_ras(image), sitk.sitkInt16)
         upright.SetDirection(_RAS_DIRECTION)  # exactly, whatever the header's last digit said
         return upright
     shape = np.maximum(np.floor(extent / spacing + 1e-6), 1).astype(int)
@@ -222,7 +222,7 @@ def _extent_ras(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
     return points.min(axis=0), np.ptp(points, axis=0)
 
 
-def _along_patient(image: sitk.Image) -> tuple[Int16[np.ndarray, "x y z"], np.ndarray]:
+def _along_patient(image: sitk.Image) -> tuple[Integer[np.ndarray, "x y z"], np.ndarray]:
     """Return a view of the voxels whose axes run (nearly) as the patient's, and their spacing.
 
     It lives no longer than the image. `to_ras` would copy what may be 150 MB.

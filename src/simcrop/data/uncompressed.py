@@ -2,7 +2,8 @@
 
 Inflating a volume costs some twenty times as much as reading it plain; a crop of a mapped file
 reads only the pages it touches. Each file is written when its volume is first read: 128 bytes of
-affine (16 float64), then the int16 voxels, x fastest. Several processes may share the folder.
+affine (16 float64), then the int16 voxels, z fastest, as crops have them. Several processes may
+share the folder.
 """
 
 import hashlib
@@ -49,7 +50,7 @@ def read_uncompressed(
         hu, affine = read()
         with atomic_path(path, shared=True) as temporary, temporary.open("wb") as file:
             file.write(np.ascontiguousarray(affine, dtype=np.float64).tobytes())
-            file.write(np.ascontiguousarray(hu.T).data)
+            file.write(np.ascontiguousarray(hu).data)
     mapped = np.memmap(path, dtype=np.uint8, mode="r")
     affine = mapped[:_HEADER_BYTES].view(np.float64).reshape(4, 4).copy()
-    return mapped[_HEADER_BYTES:].view(np.int16).reshape(nz, ny, nx).T, affine
+    return mapped[_HEADER_BYTES:].view(np.int16).reshape(shape), affine

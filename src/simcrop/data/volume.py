@@ -78,19 +78,22 @@ def read_volume(path: Path | str) -> Volume:
     return from_image(to_ras(image), str(path), native_grid, series)
 
 
-def read_ct(path: Path | str, stated: StatedHeader | None = None) -> sitk.Image:
+def read_ct(
+    path: Path | str, stated: StatedHeader | None = None, *, any_integer: bool = False
+) -> sitk.Image:
     """Read a CT volume as stored on disk, as int16 HU, with header and intensity checks.
 
     Args:
         path: of the file or folder.
         stated: what a table says about the volume in place of its own header.
+        any_integer: see `as_hu`.
 
     Raises:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
     image = read_image(path, stated)
     series = series_of(image)
-    image = as_hu(image, Path(path))
+    image = as_hu(image, Path(path), any_integer=any_integer)
     if series:
         image.SetMetaData(SERIES_KEY, series)
     return image
