@@ -208,9 +208,12 @@ def cut_box(
 def normalise(hu: Int16[np.ndarray, "x y z"], contract: Contract) -> Float32[np.ndarray, "x y z"]:
     """Clip HU to the contract's window and map it linearly to [-1, 1]."""
     low, high = contract.window_hu
-    voxels = np.clip(hu, low, high, dtype=np.float32)
-    voxels -= (low + high) / 2
-    voxels *= 2 / (high - low)
+    voxels = np.empty(hu.shape, dtype=np.float32)
+    for slab, part in zip(voxels, hu, strict=True):  # each stays in the processor's cache
+        slab[:] = part
+        np.clip(slab, low, high, out=slab)
+        slab -= (low + high) / 2
+        slab *= 2 / (high - low)
     return voxels
 
 
