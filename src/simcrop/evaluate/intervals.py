@@ -100,6 +100,30 @@ def weighted_auroc(
     return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
 
 
+def weighted_average_precision(
+    scores: Float[np.ndarray, " studies"],
+    labels: Shaped[np.ndarray, " studies"],
+    weights: Float[np.ndarray, "resamples studies"],
+) -> Float[np.ndarray, " resamples"]:
+    """Return the average precision of every row of weights; nan without a positive study.
+
+    Equals `average_precision` on the studies repeated as often as their weight says.
+    """
+    order = np.argsort(-scores, kind="stable")
+    descending, is_positive = -scores[order], labels[order].astype(bool)
+    ordered = weights[:, order]
+    positives = ordered[:, is_positive]
+    threshold = descending[is_positive]
+    last = np.searchsorted(descending, threshold, side="right") - 1
+    last_positive = np.searchsorted(threshold, threshold, side="right") - 1
+    taken = np.cumsum(ordered, axis=1)[:, last]
+    true = np.cumsum(positives, axis=1)[:, last_positive]
+    precision = np.divide(true, taken, out=np.zeros_like(true), where=taken > 0)
+    total = positives.sum(axis=1)
+    summed = (positives * precision).sum(axis=1)
+    return np.divide(summed, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
 def auroc_intervals(
     scores: Float[np.ndarray, "studies labels"],
     labels: Shaped[np.ndarray, "studies labels"],
@@ -110,7 +134,7 @@ def auroc_intervals(
 ) -> LabelIntervals:
     """Return the AUROC of every label and their mean, with intervals over patients."""
     weights = resample_patients(patient_ids, num_resamples=num_resamples, seed=seed)
-    return _summarise(
+    return summarise(
         _aurocs(scores, labels), _resampled_aurocs(scores, labels, weights), patient_ids
     )
 
@@ -132,7 +156,7 @@ def auroc_differences(
     values = _aurocs(scores, labels) - _aurocs(other_scores, labels)
     resampled = _resampled_aurocs(scores, labels, weights)
     resampled -= _resampled_aurocs(other_scores, labels, weights)
-    return _summarise(values, resampled, patient_ids)
+    return summarise(values, resampled, patient_ids)
 
 
 def mean_intervals(
@@ -152,7 +176,7 @@ def mean_intervals(
     counts = (is_of_label & ~np.isnan(values)[:, None]).astype(float)
     sums = counts * np.nan_to_num(values)[:, None]
     weights = resample_patients(patient_ids, num_resamples=num_resamples, seed=seed)
-    return _summarise(
+    return summarise(
         _ratio(sums.sum(axis=0), counts.sum(axis=0)),
         _ratio(weights @ sums, weights @ counts),
         patient_ids,
@@ -173,12 +197,16 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=missing, where=denominator > 0)
 
 
-def _summarise(
+def summarise(
     values: Float[np.ndarray, " labels"],
     resampled: Float[np.ndarray, "resamples labels"],
     patient_ids: Sequence[str],
 ) -> LabelIntervals:
-    """Join values with percentiles; resamples that miss a scored label leave the mean too."""
+    """Join figures with the percentiles of their resamples.
+
+    A resample that misses a scored label leaves the mean's interval too; with one patient there is
+    no interval.
+    """
     if len(set(patient_ids)) < 2:
         resampled = np.full_like(resampled, np.nan)
     table = np.vstack([values, resampled])
