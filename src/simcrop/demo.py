@@ -17,6 +17,7 @@ from simcrop.config import Config, override
 from simcrop.data.atomic import atomic_path
 from simcrop.data.phantom import write_phantoms
 from simcrop.data.prepare import prepare
+from simcrop.data.splits import hash_of
 from simcrop.data.store import Store
 from simcrop.data.volume import Volume, write_volume
 from simcrop.errors import ConfigError, complain
@@ -29,7 +30,7 @@ from simcrop.train.features import embed_store
 from simcrop.train.ground import picture
 from simcrop.train.grounding import ground_store, read_crop, zero_shot
 from simcrop.train.pretrained import Pretrained, load
-from simcrop.train.probe import describe_probe, hash_of, probe
+from simcrop.train.probe import describe_probe, probe
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
 from simcrop.view.demo_report import (

@@ -124,7 +124,10 @@ def test_the_way_from_phantoms_to_maps(simcrop, work):
     result = simcrop("probe", "-c", run, "-s", store, "-o", work / "probe", "--fraction", 0.5)
     assert (result.code, result.paths) == (0, [work / "probe" / "results.json"])
     assert "untrained" in result.stderr
-    assert set(json.loads(result.paths[0].read_text())["encoders"]) == {"pre-trained", "untrained"}
+    assert set(json.loads(result.paths[0].read_text())["figures"]["encoders"]) == {
+        "pre-trained",
+        "untrained",
+    }
 
     volume = archive / "volumes" / "phantom_000001.nii.gz"
     asked = ["--sentence", "Pleural effusion on the left.", "--sentence", "Heart size is normal."]

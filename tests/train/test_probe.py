@@ -1,6 +1,5 @@
 """The probe learns from training patients alone, chooses on validation, reports on test."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +7,10 @@ import pytest
 
 from simcrop.data.store import Store
 from simcrop.errors import DataError
+from simcrop.evaluate.results import NamedSet, read_result
 from simcrop.train import probe as probe_module
 from simcrop.train.features import Features, embed_store
-from simcrop.train.probe import hash_of, probe, probe_encoders, write_probe
+from simcrop.train.probe import probe, probe_encoders, write_probe
 
 
 @pytest.fixture(scope="module")
@@ -135,18 +135,18 @@ def test_results_are_written_with_their_provenance(pretrained, phantom_store, tm
     encoders = {"pre-trained": pretrained, "untrained": pretrained.untrained()}
     results = probe_encoders(encoders, phantom_store, fraction=0.5, seed=1)
     write_probe(results, phantom_store, tmp_path, fraction=0.5, seed=1, feature="cls")
-    written = json.loads((tmp_path / "results.json").read_text())
-    assert set(written["encoders"]) == set(encoders)
-    for name, result in results.items():
-        auroc = written["encoders"][name]["auroc"]
+    written = read_result(tmp_path)
+    assert set(written.figures["encoders"]) == set(encoders)
+    for items, (name, result) in zip(written.items, results.items(), strict=True):
+        auroc = written.figures["encoders"][name]["auroc"]
         assert set(auroc["labels"]) == set(result.label_names)
         assert auroc["mean"]["value"] == pytest.approx(result.auroc.mean.value)
-    assert written["test_set_hash"] == hash_of(phantom_store.volume_ids("test"))
-    assert written["num_test"] == len(phantom_store.volume_ids("test"))
-    assert {"fraction", "seed", "feature", "difference", "contract_hash"} <= set(written)
+        np.testing.assert_array_equal(items.values, result.scores)
+        np.testing.assert_array_equal(items.truth, result.labels)
+    assert written.sets["test"] == NamedSet.of(phantom_store.volume_ids("test"))
+    assert written.sets["test"].hash == written.items[0].hash
+    assert written.settings == {"fraction": 0.5, "feature": "cls", "split": "clean"}
+    assert written.seeds == (1,)
+    assert "difference" in written.figures
     assert "mean" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "roc.png").exists()
-
-
-def test_the_hash_of_a_set_ignores_order():
-    assert hash_of(["a", "b"]) == hash_of(["b", "a"]) != hash_of(["a"])

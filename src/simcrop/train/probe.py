@@ -6,7 +6,6 @@ chosen on validation patients, and the figures come from test patients, who see 
 Paper: downstream classification by linear probing (method.md, section 11).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,20 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from simcrop.data.atomic import atomic_path
-from simcrop.data.splits import hash_of, take_fraction
+from simcrop.data.splits import take_fraction
 from simcrop.data.store import Store
 from simcrop.errors import DataError, complain
 from simcrop.evaluate.classification import fit_linear_probe
 from simcrop.evaluate.figures import roc_curves
 from simcrop.evaluate.intervals import LabelIntervals, auroc_differences, auroc_intervals
+from simcrop.evaluate.items import Items
+from simcrop.evaluate.results import (
+    SELECTED_ON_TEST,
+    Drawing,
+    NamedSet,
+    Result,
+    write_result,
+)
 from simcrop.evaluate.tables import auroc_table
 from simcrop.train.checkpoint import versions
 from simcrop.train.features import Features, Progress, embed_store
@@ -37,7 +43,7 @@ class ProbeResult:
         auroc: per label and mean, with 95 % intervals over patients.
         scores: probability of each label for each test volume.
         labels: 0 or 1, likewise.
-        patient_ids: of the test volumes.
+        volume_ids, patient_ids: of the test volumes.
         num_train: training volumes used.
         c: inverse strength of the L2 penalty, chosen on validation patients.
     """
@@ -46,6 +52,7 @@ class ProbeResult:
     auroc: LabelIntervals
     scores: Float[np.ndarray, "volumes labels"]
     labels: Int[np.ndarray, "volumes labels"]
+    volume_ids: tuple[str, ...]
     patient_ids: tuple[str, ...]
     num_train: int
     c: float
@@ -96,6 +103,7 @@ def probe(features: Features, store: Store, *, fraction: float = 1.0, seed: int 
         auroc=auroc_intervals(scores, labels[test], patient_ids),
         scores=scores,
         labels=labels[test],
+        volume_ids=tuple(index["volume_id"].iloc[test]),
         patient_ids=patient_ids,
         num_train=len(parts["train"]),
         c=fitted.c,
@@ -137,31 +145,35 @@ def write_probe(
     seed: int,
     feature: str,
 ) -> None:
-    """Write results.json, a markdown table and ROC curves of the first encoder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the result folder: figures, table and ROC curves of the first encoder."""
     first = next(iter(results.values()))
-    description = {
-        "encoders": {name: describe_probe(result) for name, result in results.items()},
-        "fraction": fraction,
-        "seed": seed,
-        "feature": feature,
-        "test_set_hash": hash_of(store.volume_ids("test")),
-        "split": store.split_name,
-        "note": "selected on test" if store.selected_on_test else "",
-        "num_test": len(first.labels),
-        "contract_hash": store.contract.hash,
-        "versions": versions(),
+    figures: dict[str, object] = {
+        "encoders": {name: describe_probe(result) for name, result in results.items()}
     }
     if len(results) > 1:
         other = list(results.values())[1]
         difference = auroc_differences(first.scores, other.scores, first.labels, first.patient_ids)
-        description["difference"] = difference.to_dict(first.label_names)
-    with atomic_path(folder / "results.json") as path:
-        path.write_text(json.dumps(description, indent=2), encoding="utf-8")
-    table = auroc_table(first.label_names, {name: r.auroc for name, r in results.items()})
-    note = "\nselected on test\n" if store.selected_on_test else ""
-    (folder / "table.md").write_text(table.markdown() + note, encoding="utf-8")
-    roc_curves(first.scores, first.labels, first.label_names).savefig(folder / "roc.png", dpi=144)
+        figures["difference"] = difference.to_dict(first.label_names)
+    aurocs = {name: result.auroc for name, result in results.items()}
+    curves = roc_curves(first.scores, first.labels, first.label_names)
+    written = Result(
+        command="probe",
+        figures=figures,
+        sets={"test": NamedSet.of(first.volume_ids)},
+        contract_hash=store.contract.hash,
+        seeds=(seed,),
+        versions=versions(),
+        settings={"fraction": fraction, "feature": feature, "split": store.split_name},
+        note=SELECTED_ON_TEST if store.selected_on_test else "",
+        items=tuple(
+            Items(name, "auroc", result.volume_ids, result.patient_ids, result.label_names,
+                  result.scores, result.labels)
+            for name, result in results.items()
+        ),
+        tables={"AUROC of test volumes.": auroc_table(first.label_names, aurocs)},
+        drawings={"roc": Drawing(curves, f"ROC curves of {next(iter(results))}.")},
+    )  # fmt: skip
+    write_result(written, folder)
 
 
 def describe_probe(result: ProbeResult) -> dict[str, object]:

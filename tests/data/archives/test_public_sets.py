@@ -213,7 +213,7 @@ def test_from_the_published_layout_to_a_figure_selected_on_test(tmp_path, tiny_r
                           "--split", split, "--no-untrained", "-o", str(output)])  # fmt: skip
         assert found.exit_code == 0, found.output
         written = json.loads((output / "results.json").read_text())
-        assert (written["split"], written["note"]) == (split, note)
+        assert (written["settings"]["split"], written["note"]) == (split, note)
         assert ("selected on test" in (output / "table.md").read_text()) == bool(note)
 
 
