@@ -1,13 +1,9 @@
 """A pre-training run: store and configuration in, checkpoint and curves out, resumable."""
 
-import logging
-import warnings
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -16,20 +12,19 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from simcrop.config import Config
 from simcrop.data.samples import Augmentation, StudyDataset
 from simcrop.data.store import Store
-from simcrop.errors import CheckpointError, ConfigError, DataError, complain
+from simcrop.errors import ConfigError, DataError, complain
 from simcrop.model.text_encoder import TextEncoder
 from simcrop.report.tokens import load_tokenizer
 from simcrop.train.checkpoint import initialise_encoder, save_checkpoint
 from simcrop.train.datamodule import PretrainingData
 from simcrop.train.diagnostics import DiagnosticsCallback
 from simcrop.train.features import check_contracts
+from simcrop.train.machine import Machine, machine_for, quiet_lightning
 from simcrop.train.networks import build_simcrop
 from simcrop.train.pretrain import Pretraining
 from simcrop.train.run_folder import MetricsFile, RunFolder
 from simcrop.train.signals import StopOnSignal
 from simcrop.train.text_states import Progress, TextStates
-
-Machine = tuple[str, Literal["32-true", "bf16-mixed"]]
 
 
 def pretrain(
@@ -63,9 +58,9 @@ def pretrain(
             )
         )
     check_contracts(store, config.contract())
-    machine = _machine(config)
+    machine = machine_for(config.trainer.device, config.trainer.precision)
     text_encoder = TextEncoder(config.text.encoder)
-    first_step = _resume_step(run) if resume else 0
+    first_step = run.resume_step() if resume else 0
     if not resume:
         run.start(config, store)
     texts = _text_states(config, store, text_encoder, on_progress)
@@ -86,7 +81,7 @@ def pretrain(
         )
 
     stop = StopOnSignal(run.resume)
-    with _quiet_lightning():
+    with quiet_lightning():
         callbacks: list[Callback] = [
             DiagnosticsCallback(data.val, config.trainer.diagnostic_studies),
             _RunCallback(export, config.trainer.checkpoint_steps, on_progress),
@@ -224,55 +219,3 @@ class _RunCallback(Callback):
         self.on_progress(self.step, trainer.max_steps, what)
         if self.step % self.every == 0 or self.step == trainer.max_steps:
             self.export(self.step)
-
-
-def _resume_step(run: RunFolder) -> int:
-    if not run.resume.exists():
-        raise CheckpointError(
-            complain(f"{run.folder} has no resume point", f"{run.resume}", "Start it anew.")
-        )
-    try:
-        return int(torch.load(run.resume, weights_only=True, map_location="cpu")["global_step"])
-    except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
-        raise CheckpointError(
-            complain(
-                f"{run.resume} cannot be read ({error})",
-                "the file that this run wrote",
-                "Start the run anew in another folder.",
-            )
-        ) from error
-
-
-def _machine(config: Config) -> Machine:
-    """Return Lightning's names for device and precision; auto takes bf16 where a GPU has it.
-
-    Raises:
-        ConfigError: if a GPU is asked for and there is none.
-    """
-    wanted = config.trainer
-    if wanted.device == "gpu" and not torch.cuda.is_available():
-        raise ConfigError(
-            complain("trainer.device = gpu without one", "cpu or auto", "Change the setting.")
-        )
-    has_gpu = torch.cuda.is_available() and wanted.device != "cpu"
-    device = "gpu" if has_gpu else "cpu"
-    is_bf16 = wanted.precision == "bf16"
-    if wanted.precision == "auto":
-        is_bf16 = device == "gpu" and torch.cuda.is_bf16_supported()
-    return device, "bf16-mixed" if is_bf16 else "32-true"
-
-
-@contextmanager
-def _quiet_lightning() -> Generator[None]:
-    """Keep Lightning's tips, notices and worker advice off the screen; errors stay."""
-    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

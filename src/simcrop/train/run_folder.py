@@ -11,9 +11,11 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pandas as pd
+import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
@@ -23,7 +25,7 @@ from simcrop.config import Config, write_config
 from simcrop.data.atomic import atomic_path
 from simcrop.data.samples import Batch
 from simcrop.data.store import Store
-from simcrop.errors import ConfigError, complain
+from simcrop.errors import CheckpointError, ConfigError, complain
 from simcrop.evaluate.figures import loss_curves
 from simcrop.train.checkpoint import versions
 
@@ -91,6 +93,28 @@ class RunFolder:
                 rows.writerow(["step", "study_ids", *losses])
             values = [float(loss.detach()) for loss in losses.values()]
             rows.writerow([step, " ".join(batch.study_ids), *values])
+
+    def resume_step(self) -> int:
+        """Return the number of updates behind the run's resume point.
+
+        Raises:
+            CheckpointError: if there is nothing to resume.
+        """
+        if not self.resume.exists():
+            raise CheckpointError(
+                complain(f"{self.folder} has no resume point", f"{self.resume}", "Start it anew.")
+            )
+        try:
+            saved = torch.load(self.resume, weights_only=True, map_location="cpu")
+            return int(saved["global_step"])
+        except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+            raise CheckpointError(
+                complain(
+                    f"{self.resume} cannot be read ({error})",
+                    "the file that this run wrote",
+                    "Start the run anew in another folder.",
+                )
+            ) from error
 
     def store(self) -> str:
         """Return the store that the run was started with."""
