@@ -69,6 +69,17 @@ def pool_patches(
     return _product(selected.to(patch_embeddings.dtype) / counts, patch_embeddings)
 
 
+def select_regions(
+    patch_embeddings: Float[Tensor, "*batch patches shared"],
+    sentence_embeddings: Float[Tensor, "*batch sentences shared"],
+    top_k: int,
+    is_candidate: Bool[Tensor, "*batch patches"] | None = None,
+) -> Float[Tensor, "*batch sentences shared"]:
+    """Return the region that each sentence selects in the volume of its row."""
+    similarity = similarity_map(patch_embeddings, sentence_embeddings)
+    return pool_patches(patch_embeddings, select_top_k(similarity, top_k, is_candidate))
+
+
 def region_logits(
     sentence_embeddings: Float[Tensor, "*batch sentences shared"],
     region_embeddings: Float[Tensor, "*batch regions shared"],

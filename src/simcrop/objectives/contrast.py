@@ -9,83 +9,29 @@
 Exact duplicates (equal sentence keys) are never negatives of each other; they are left out, or
 count as further positives (`duplicates_are_positives`). Padded sentences are outside of rows and
 columns, so that padding a batch changes nothing.
+
+A batch may lie in parts. `within_report` is a sum over reports, divided by a count that may be
+given; the other two forms are first computed volume by volume (`select_regions`, `volume_scores`)
+and then contrasted over the whole batch (`contrast_regions`, `contrast_volumes`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, cosine_similarity
 
-from simcrop.objectives.alignment import (
-    at_least_float32,
-    pool_patches,
-    region_logits,
-    select_top_k,
-    similarity_map,
+from simcrop.objectives.alignment import at_least_float32, region_logits, select_regions
+from simcrop.objectives.info_nce import (
+    AlignmentInput,
+    PerSentence,
+    Said,
+    average,
+    count_pairs,
+    info_nce,
 )
 from simcrop.types import Scalar
-
-PerSentence = Float[Tensor, "batch sentences"]
-
-
-@dataclass(frozen=True)
-class AlignmentInput:
-    """What the alignment compares, for a batch of volumes with their findings.
-
-    Attributes:
-        patches: patch embeddings, not yet of unit length.
-        sentences: sentence embeddings, not yet of unit length.
-        is_candidate: False for patches that no sentence may select (air, padding).
-        keys: equal for sentences that say exactly the same.
-        is_valid: False for padded sentences.
-        weights: weight of each sentence in the average; 1 in the paper's form.
-    """
-
-    patches: Float[Tensor, "batch candidates shared"]
-    sentences: Float[Tensor, "batch sentences shared"]
-    is_candidate: Bool[Tensor, "batch candidates"]
-    keys: Int[Tensor, "batch sentences"]
-    is_valid: Bool[Tensor, "batch sentences"]
-    weights: PerSentence
-
-
-def info_nce(
-    logits: Float[Tensor, "*batch anchors others"],
-    is_positive: Bool[Tensor, "*batch anchors others"],
-    is_negative: Bool[Tensor, "*batch anchors others"],
-) -> Float[Tensor, "*batch anchors"]:
-    """Return -log(positives / (positives + negatives)) for every anchor; 0 without a pair.
-
-    Several positives share the numerator: one that fits is enough. Columns that are neither
-    positive nor negative are left out of the denominator. An anchor without a positive, or
-    without a negative, has loss 0 and gradient 0.
-    """
-    has_pair = is_positive.any(dim=-1) & is_negative.any(dim=-1)
-    lowest = torch.finfo(logits.dtype).min
-    positive = logits.masked_fill(~is_positive, lowest).logsumexp(dim=-1)
-    both = logits.masked_fill(~(is_positive | is_negative), lowest).logsumexp(dim=-1)
-    return torch.where(has_pair, both - positive, logits.new_zeros(()))
-
-
-def _average(
-    loss: PerSentence,
-    has_pair: Bool[Tensor, "batch sentences"],
-    weights: PerSentence,
-    reduction: str,
-) -> Scalar:
-    """Average over sentences: within each report first ("report") or all at once ("sentence").
-
-    Sentences without a pair and those of weight 0 are left out, and so are reports that have no
-    other.
-    """
-    weights = weights * has_pair
-    if reduction == "sentence":
-        return (loss * weights).sum() / weights.sum().clamp(min=1e-12)
-    per_report = (loss * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-12)
-    return per_report.sum() / weights.any(dim=1).sum().clamp(min=1)
 
 
 def within_report(
@@ -95,23 +41,32 @@ def within_report(
     temperature: float,
     reduction: str,
     duplicates_are_positives: bool = False,
+    count: Scalar | None = None,
 ) -> Scalar:
     """Return the authors' loss: a report's sentences against the regions they selected.
 
     Both directions (sentence to region, region to sentence) are summed, not halved. Reports
     with fewer than two different sentences have no negatives and are left out of the mean.
+    `count` replaces `counted_within_report` as what the sum is divided by, where a batch is
+    computed in parts.
 
     Paper: section "Similarity-driven alignment", InfoNCE.
     """
     loss, has_pair = _sentences_against_regions(
         inputs.sentences,
-        _select_regions(inputs, inputs.sentences, top_k),
+        select_regions(inputs.patches, inputs.sentences, top_k, inputs.is_candidate),
         inputs.keys,
         inputs.is_valid,
         temperature,
         duplicates_are_positives,
     )
-    return _average(loss, has_pair, inputs.weights, reduction)
+    return average(loss, has_pair, inputs.weights, reduction, count)
+
+
+def counted_within_report(said: Said, reduction: str) -> Scalar:
+    """Return how many reports, or sentences by weight, have a loss `within_report`."""
+    _, is_negative = _pairs(said.keys, said.is_valid, duplicates_are_positives=False)
+    return count_pairs(said.weights * is_negative.any(dim=2), reduction)
 
 
 def batch(
@@ -126,14 +81,34 @@ def batch(
 
     As `within_report`, with the batch's other sentences as further negatives.
     """
-    regions = _select_regions(inputs, inputs.sentences, top_k)
+    regions = select_regions(inputs.patches, inputs.sentences, top_k, inputs.is_candidate)
+    return contrast_regions(
+        inputs.sentences,
+        regions,
+        inputs.said,
+        temperature=temperature,
+        reduction=reduction,
+        duplicates_are_positives=duplicates_are_positives,
+    )
+
+
+def contrast_regions(
+    sentences: Float[Tensor, "batch sentences shared"],
+    regions: Float[Tensor, "batch sentences shared"],
+    said: Said,
+    *,
+    temperature: float,
+    reduction: str,
+    duplicates_are_positives: bool = False,
+) -> Scalar:
+    """Return the loss of `batch` from the region that each sentence selected in its own volume."""
     flat = [
         rearrange(x, "b s ... -> 1 (b s) ...")
-        for x in (inputs.sentences, regions, inputs.keys, inputs.is_valid)
+        for x in (sentences, regions, said.keys, said.is_valid)
     ]
     loss, has_pair = _sentences_against_regions(*flat, temperature, duplicates_are_positives)
-    shape = inputs.is_valid.shape
-    return _average(loss.view(shape), has_pair.view(shape), inputs.weights, reduction)
+    shape = said.is_valid.shape
+    return average(loss.view(shape), has_pair.view(shape), said.weights, reduction)
 
 
 def per_image(
@@ -150,15 +125,43 @@ def per_image(
     does not say the same; a volume must prefer its own sentence to sentences of other reports
     that its own does not say.
     """
-    B, S, _ = inputs.sentences.shape
-    keys, is_valid = inputs.keys, inputs.is_valid
-    all_sentences = rearrange(inputs.sentences, "b s e -> 1 (b s) e").expand(B, -1, -1)
-    regions = _select_regions(inputs, all_sentences, top_k)
-    logits = cosine_similarity(at_least_float32(all_sentences), regions, dim=-1, eps=1e-8)
-    is_own = torch.eye(B, dtype=torch.bool, device=logits.device)[:, None].expand(B, S, B)
+    sentences = rearrange(inputs.sentences, "b s e -> (b s) e")
+    return contrast_volumes(
+        volume_scores(inputs.patches, sentences, top_k, inputs.is_candidate),
+        inputs.said,
+        temperature=temperature,
+        reduction=reduction,
+        duplicates_are_positives=duplicates_are_positives,
+    )
+
+
+def volume_scores(
+    patches: Float[Tensor, "volumes candidates shared"],
+    sentences: Float[Tensor, "all_sentences shared"],
+    top_k: int,
+    is_candidate: Bool[Tensor, "volumes candidates"],
+) -> Float[Tensor, "volumes all_sentences"]:
+    """Return the cosine of every sentence with the region it selects in every volume."""
+    everywhere = sentences.expand(len(patches), -1, -1)
+    regions = select_regions(patches, everywhere, top_k, is_candidate)
+    return cosine_similarity(at_least_float32(everywhere), regions, dim=-1, eps=1e-8)
+
+
+def contrast_volumes(
+    scores: Float[Tensor, "batch all_sentences"],
+    said: Said,
+    *,
+    temperature: float,
+    reduction: str,
+    duplicates_are_positives: bool = False,
+) -> Scalar:
+    """Return the loss of `per_image` from the `volume_scores` of all sentences of the batch."""
+    keys, is_valid = said.keys, said.is_valid
+    B, S = keys.shape
+    is_own = torch.eye(B, dtype=torch.bool, device=scores.device)[:, None].expand(B, S, B)
     says = (keys[:, :, None, None] == keys[None, None]) & is_valid[None, None]
     is_said_elsewhere = says.any(dim=-1) & ~is_own
-    logits = rearrange(logits / temperature, "image (b s) -> b s image", b=B)
+    logits = rearrange(scores / temperature, "image (b s) -> b s image", b=B)
     is_negative = ~is_own & ~is_said_elsewhere & is_valid[:, :, None]
     own_logits = torch.diagonal(logits, dim1=0, dim2=2).mT
     if duplicates_are_positives:
@@ -168,15 +171,19 @@ def per_image(
         is_positive = is_own & is_valid[:, :, None]
     to_image = info_nce(logits, is_positive, is_negative)
     to_sentence = _own_sentence_against_others(own_logits, logits, is_negative)
-    return _average(to_image + to_sentence, is_negative.any(dim=2), inputs.weights, reduction)
+    return average(to_image + to_sentence, is_negative.any(dim=2), said.weights, reduction)
 
 
-def _select_regions(
-    inputs: AlignmentInput, sentences: Float[Tensor, "batch any_sentences shared"], top_k: int
-) -> Float[Tensor, "batch any_sentences shared"]:
-    """Return the region that each sentence selects in the volume of its row."""
-    similarity = similarity_map(inputs.patches, sentences)
-    return pool_patches(inputs.patches, select_top_k(similarity, top_k, inputs.is_candidate))
+def _pairs(
+    keys: Int[Tensor, "batch sentences"],
+    is_valid: Bool[Tensor, "batch sentences"],
+    duplicates_are_positives: bool,
+) -> tuple[Bool[Tensor, "batch sentences sentences"], Bool[Tensor, "batch sentences sentences"]]:
+    """Return which sentences of a row are positives and which are negatives of each other."""
+    is_pair = is_valid[:, :, None] & is_valid[:, None, :]
+    is_same = keys[:, :, None] == keys[:, None, :]
+    is_own = torch.eye(keys.shape[1], dtype=torch.bool, device=keys.device)
+    return is_pair & (is_same if duplicates_are_positives else is_own), is_pair & ~is_same
 
 
 def _sentences_against_regions(
@@ -189,11 +196,7 @@ def _sentences_against_regions(
 ) -> tuple[PerSentence, Bool[Tensor, "batch sentences"]]:
     """Return InfoNCE summed over both directions, and which sentences have a negative."""
     logits = region_logits(sentences, regions, temperature)
-    is_pair = is_valid[:, :, None] & is_valid[:, None, :]
-    is_same = keys[:, :, None] == keys[:, None, :]
-    is_own = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
-    is_positive = is_pair & (is_same if duplicates_are_positives else is_own)
-    is_negative = is_pair & ~is_same
+    is_positive, is_negative = _pairs(keys, is_valid, duplicates_are_positives)
     loss = info_nce(logits, is_positive, is_negative)
     loss = loss + info_nce(logits.mT, is_positive, is_negative)
     return loss, is_negative.any(dim=2)

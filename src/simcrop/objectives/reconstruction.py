@@ -22,6 +22,7 @@ def patch_loss(
     *,
     normalise: bool = False,
     is_counted: Bool[Tensor, "batch masked patch_voxels"] | None = None,
+    count: Scalar | None = None,
 ) -> Scalar:
     """Return the mean squared error over the voxels of the hidden patches.
 
@@ -30,12 +31,18 @@ def patch_loss(
         target: the true voxels of the same patches, in [-1, 1].
         normalise: compare with each target patch normalised by itself (MAE's `norm_pix_loss`).
         is_counted: where given, False for voxels that are padding and enter no average.
+        count: what to divide by in place of the number of voxels that count here, where a batch
+            is computed in parts.
 
     Differs: the authors' lineage divides by all voxels of the volume, hidden or not, which is
     this value times the mask ratio.
     """
     target = normalise_patches(target) if normalise else target
     squared = (predicted - target).square()
+    if is_counted is not None:
+        squared = squared * is_counted
+    if count is not None:
+        return squared.sum() / count
     if is_counted is None:
         return squared.mean()
-    return (squared * is_counted).sum() / is_counted.sum().clamp(min=1)
+    return squared.sum() / is_counted.sum().clamp(min=1)

@@ -31,9 +31,17 @@ def counted_words(
 
 
 def report_loss(
-    word_logits: Float[Tensor, "counted vocabulary"], words: Int[Tensor, " counted"]
+    word_logits: Float[Tensor, "counted vocabulary"],
+    words: Int[Tensor, " counted"],
+    count: Scalar | None = None,
 ) -> Scalar:
-    """Return the mean cross-entropy in nat over the counted words; 0 where there is none."""
+    """Return the mean cross-entropy in nat over the counted words; 0 where there is none.
+
+    `count` replaces the number of words as what the sum is divided by, where a batch is computed
+    in parts.
+    """
     if not len(words):
         return word_logits.sum() * 0
-    return F.cross_entropy(word_logits.float(), words)
+    if count is None:
+        return F.cross_entropy(word_logits.float(), words)
+    return F.cross_entropy(word_logits.float(), words, reduction="sum") / count
