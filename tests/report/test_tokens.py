@@ -235,3 +235,14 @@ def test_importing_the_text_layer_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_a_sentence_without_context_is_a_window_of_its_own(tokenizer):
+    report = Report("No nodule is seen. Normal. No pleural effusion is seen.")
+    windows, sentences = tokenize_findings(report, tokenizer, context="sentence")
+    alone = [tokenize_findings(Report(text), tokenizer, min_pieces=1)[0][0] for text in sentences]
+    assert sentences == ["No nodule is seen.", "No pleural effusion is seen."]
+    assert [windows[0].ids, windows[2].ids] == [window.ids for window in alone]
+    assert set(windows[0].sentence_of_word) == {0, 1}
+    assert set(windows[1].sentence_of_word) == {0}, "too short to be aligned"
+    assert set(windows[2].sentence_of_word) == {0, 2}

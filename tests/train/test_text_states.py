@@ -81,6 +81,30 @@ def test_windows_of_a_long_report_are_joined(make, text_encoder):
     assert sample.sentence_keys.tolist() == [sentence_key(text) for text in sentences]
 
 
+def test_a_sentence_without_context_says_the_same_in_every_report(make):
+    spoken = {}
+    for context in ("report", "sentence"):
+        texts = make(f"text.context={context}")
+        spoken[context] = [
+            sample.findings_states[sample.sentence_of_word == 2]
+            for sample in (texts.sample(study, 0, {}) for study in ("s1", "s2"))
+        ]
+    assert torch.equal(*spoken["sentence"])
+    assert not torch.allclose(*spoken["report"], atol=1e-2)
+
+
+def test_a_wording_is_encoded_once_however_many_reports_use_it(make, text_encoder, monkeypatch):
+    counts = []
+    forward = type(text_encoder).forward
+    monkeypatch.setattr(
+        type(text_encoder),
+        "forward",
+        lambda self, ids, valid: counts.append(len(ids)) or forward(self, ids, valid),
+    )
+    make("text.context=sentence", "terms.masked_report=false")
+    assert sum(counts) == 3, "two of four sentences are the same"
+
+
 def test_a_long_report_is_masked_in_a_window(make):
     sentences = [f"Nodule number {i} in segment {i} of the right lung." for i in range(12)]
     long = {"s1": Report(" ".join(sentences), "Nodules.")}

@@ -47,6 +47,11 @@ class TextConfig(Section):
     """Word pieces the text encoder takes at once. KNOWN (successor)."""
     long_reports: Literal["window", "truncate"] = "window"
     """Longer reports: windows of whole sentences (D-7), or cut as the authors do."""
+    context: Literal["report", "sentence"] = "report"
+    """What the frozen encoder sees around a sentence of the findings: the whole report, as in the
+    paper, or nothing. Words read in a report tell what else it says, so a stock sentence can be
+    recognised by its neighbours; questions asked later stand alone. `sentence` also encodes each
+    wording once, however many reports use it (recommended)."""
     min_pieces: Count = 3
     """Sentences with fewer word pieces are not aligned (D-8)."""
     max_sentences: Count = 64

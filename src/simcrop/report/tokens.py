@@ -25,6 +25,7 @@ from simcrop.report.sections import Report, clean
 from simcrop.report.sentences import split_sentences
 
 LongReports = Literal["window", "truncate"]
+Context = Literal["report", "sentence"]
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 
 
@@ -149,6 +150,7 @@ def tokenize_findings(
     max_words: int = 512,
     min_pieces: int = 3,
     long_reports: LongReports = "window",
+    context: Context = "report",
 ) -> tuple[list[TokenizedText], list[str]]:
     """Return windows of the findings and the sentences they hold; sentence j is `list[j - 1]`.
 
@@ -164,6 +166,8 @@ def tokenize_findings(
             listed (D-8).
         long_reports: "truncate" keeps the first `max_words` ids and drops the sentence that is
             cut there, as upstream.
+        context: "sentence" makes every sentence a window of its own, so that its words say
+            nothing about the rest of the report.
     """
     room = _room(max_words)
     sentences = list(report.sentences) or split_sentences(report.findings)
@@ -174,6 +178,8 @@ def tokenize_findings(
     else:
         windows = _windows([*map(len, pieces)], room)
         num_whole = len(pieces)
+    if context == "sentence":
+        windows = [Window(j, j, j + 1) for j in range(num_whole)]
     is_listed = [j < num_whole and len(p) >= min_pieces for j, p in enumerate(pieces)]
     numbers = [n * listed for n, listed in zip(accumulate(is_listed), is_listed, strict=True)]
     texts = [_assemble(window, pieces, numbers, room, tokenizer) for window in windows]

@@ -9,9 +9,7 @@ Cost: 2 bytes x words x width per report (paper: 0.4 MB; `tiny`: 0.05 MB).
 """
 
 import hashlib
-import json
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,8 +32,7 @@ from simcrop.report.tokens import (
     tokenize_report,
 )
 from simcrop.report.word_masking import continuation_pieces, mask_words, word_of_piece
-
-Progress = Callable[[int, int, str], None]
+from simcrop.train.state_cache import Progress, StateCache
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class TextStates:
         names = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))])
         self._is_continuation = continuation_pieces(names)
         findings = {s: [w.ids for w in text.windows] for s, text in self.texts.items()}
-        cache = _StateCache(folder, encoder, on_progress)
+        cache = StateCache(folder, encoder, on_progress)
         self._no_words = np.zeros((0, encoder.dim), dtype=np.float16)
         self._findings = cache.states(findings, "findings") if config.terms.reads_findings else {}
         self._variants: list[dict[str, MaskedReport]] = []
@@ -94,7 +91,7 @@ class TextStates:
                 ids = {study: [report.masked_ids] for study, report in variant.items()}
                 states = cache.states(ids, f"hidden words {number + 1}")
                 self._variants.append(
-                    {s: replace(report, states=states[s]) for s, report in variant.items()}
+                    {s: replace(report, states=states[s][0]) for s, report in variant.items()}
                 )
 
     def _tokenize(self, report: Report) -> StudyText:
@@ -105,6 +102,7 @@ class TextStates:
             max_words=text.max_words,
             min_pieces=text.min_pieces,
             long_reports=text.long_reports,
+            context=text.context,
         )
         ids = self._report_ids(report, None)
         return StudyText(tuple(windows), tuple(sentences), ids)
@@ -178,7 +176,7 @@ class TextStates:
         keys = [sentence_key(text.sentences[j - 1]) for j in chosen]
         rarest = max(weights.values(), default=1.0)
         return TextSample(
-            findings_states=_tensor(self._findings.get(study, self._no_words)),
+            findings_states=_tensor([self._no_words, *self._findings.get(study, [])]),
             sentence_of_word=torch.from_numpy(number[np.array(owners, dtype=np.int64)]),
             sentence_keys=torch.tensor(keys, dtype=torch.int64),
             sentence_weights=torch.tensor([weights.get(key, rarest) for key in keys]),
@@ -188,70 +186,13 @@ class TextStates:
             report_ids=torch.tensor(report.true_ids, dtype=torch.int64),
             masked_ids=torch.tensor(report.masked_ids, dtype=torch.int64),
             is_masked=torch.from_numpy(report.is_masked),
-            report_states=None if report.states is None else _tensor(report.states),
+            report_states=None if report.states is None else _tensor([report.states]),
         )
 
 
-def _tensor(states: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(states)).float()
+def _tensor(windows: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(windows)).float()
 
 
 def _stable_number(study: str) -> int:
     return int.from_bytes(hashlib.sha256(study.encode()).digest()[:4], "big")
-
-
-class _StateCache:
-    """Text states on disk, keyed by encoder and word ids: other words, other key."""
-
-    def __init__(self, folder: Path, encoder: TextEncoder, on_progress: Progress) -> None:
-        self.folder = folder
-        self.encoder = encoder
-        self.fingerprint = encoder.fingerprint()
-        self.on_progress = on_progress
-
-    def states(
-        self, windows: Mapping[str, list[tuple[int, ...]]], what: str
-    ) -> dict[str, np.ndarray]:
-        """Return the states of every study's windows, joined, shape (words, text_dim)."""
-        key = hashlib.sha256(json.dumps([self.fingerprint, windows]).encode()).hexdigest()[:16]
-        folder = self.folder / key
-        if not folder.exists():
-            self._encode(windows, folder, what)
-        array = np.load(folder / "states.npy", mmap_mode="r")
-        lengths = [sum(map(len, of_study)) for of_study in windows.values()]
-        ends = np.cumsum(lengths)
-        return {
-            study: array[end - n : end]
-            for study, n, end in zip(windows, lengths, ends, strict=True)
-        }
-
-    def _encode(
-        self, windows: Mapping[str, list[tuple[int, ...]]], folder: Path, what: str
-    ) -> None:
-        flat = [ids for of_study in windows.values() for ids in of_study]
-        starts = np.cumsum([0, *map(len, flat)])
-        unfinished = folder.with_name(folder.name + ".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        shape = (int(starts[-1]), self.encoder.dim)
-        array = np.lib.format.open_memmap(
-            unfinished / "states.npy", mode="w+", dtype=np.float16, shape=shape
-        )
-        by_length = sorted(range(len(flat)), key=lambda i: len(flat[i]))
-        for done in range(0, len(flat), 32):
-            chosen = by_length[done : done + 32]
-            for i, states in zip(chosen, self._run([flat[i] for i in chosen]), strict=True):
-                array[starts[i] : starts[i] + len(flat[i])] = states
-            self.on_progress(done + len(chosen), len(flat), f"encode reports ({what})")
-        array.flush()
-        unfinished.rename(folder)
-
-    def _run(self, texts: list[tuple[int, ...]]) -> list[np.ndarray]:
-        """Encode texts of similar length in one batch."""
-        device = next(self.encoder.parameters()).device
-        words = [torch.tensor(ids, dtype=torch.int64) for ids in texts]
-        ids = torch.nn.utils.rnn.pad_sequence(words, batch_first=True).to(device)
-        lengths = torch.tensor([*map(len, texts)], device=device)
-        is_valid = torch.arange(ids.shape[1], device=device)[None] < lengths[:, None]
-        states = self.encoder(ids, is_valid).half().cpu().numpy()
-        return [rows[: len(text)] for rows, text in zip(states, texts, strict=True)]
