@@ -12,23 +12,19 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 
 import data_contestants as contestants
 import numpy as np
+from fresh_process import in_process, peak, reset_peak
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
             "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")  # fmt: skip
-_MIB = 1 << 20
 _REPEATS = 24  # of what takes milliseconds
 
 Contestant = Callable[[Path], np.ndarray]
 Result = tuple[float, float]  # CPU seconds and MiB
 Row = tuple[str, str, str, str, str]
-T = TypeVar("T")
 
 
 def main() -> None:
@@ -140,11 +136,11 @@ def _prepare_many(archive: Path, store: Path, workers: int, copies: int) -> tupl
     from simcrop.data.prepare import prepare
 
     contract = Contract(spacing_mm=(4.0, 4.0, 4.0), crop_shape=(64, 64, 64))
-    before, start = _reset_peak(), time.perf_counter()
+    before, start = reset_peak(), time.perf_counter()
     cpu = sum(os.times()[:4])
     prepare(archive, store, contract, workers=workers)
     cpu = sum(os.times()[:4]) - cpu
-    return cpu / copies, (time.perf_counter() - start) / copies, _peak() - before
+    return cpu / copies, (time.perf_counter() - start) / copies, peak() - before
 
 
 def _difference(path: Path) -> tuple[float, str]:
@@ -185,27 +181,11 @@ def _time(contestant: Contestant, path: Path, small: Path, repeats: int) -> Resu
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     if not (path.is_dir() and contestant is contestants.monai):
         contestant(small)
-    before = _reset_peak()
+    before = reset_peak()
     start = time.process_time()
     for _ in range(repeats):
         contestant(path)
-    return (time.process_time() - start) / repeats, _peak() - before
-
-
-def in_process(work: Callable[..., T], *arguments: object) -> T:
-    """Run a function in a fresh process of its own."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
-
-
-def _reset_peak() -> float:
-    Path("/proc/self/clear_refs").write_text("5")
-    return _peak()
-
-
-def _peak() -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / _MIB
+    return (time.process_time() - start) / repeats, peak() - before
 
 
 def _medians(results: dict[str, list[Result]]) -> tuple[dict[str, float], dict[str, float]]:

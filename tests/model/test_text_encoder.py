@@ -101,3 +101,21 @@ def test_a_folder_without_weights_is_refused_and_named(tmp_path):
     with pytest.raises(ConfigError, match="could not be loaded") as caught:
         TextEncoder(str(tmp_path))
     assert str(tmp_path) in str(caught.value)
+
+
+def test_an_untrained_encoder_has_the_size_of_the_named_one(small_bert):
+    named, untrained = TextEncoder(str(small_bert)), TextEncoder(str(small_bert), untrained=True)
+    assert untrained.fingerprint() != named.fingerprint()
+    for one, other in zip(untrained.parameters(), named.parameters(), strict=True):
+        assert one.shape == other.shape
+        assert not one.requires_grad
+
+
+def test_an_untrained_encoder_from_the_hub_is_a_bert_base_and_needs_no_network():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        encoder = TextEncoder("nobody/never-published", untrained=True)
+    assert encoder.dim == 768
+    assert encoder.vocabulary_size == 30_522
+    assert sum(p.numel() for p in encoder.parameters()) == 109_482_240

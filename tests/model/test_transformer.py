@@ -85,3 +85,17 @@ def test_dropout_acts_in_training_and_never_in_evaluation():
 def test_widths_that_heads_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="cannot be split into 5 heads"):
         Attention(DIM, 5)
+
+
+@pytest.mark.parametrize("first_query", [0, 2])
+def test_a_block_that_keeps_no_activations_gives_the_same_values_and_gradients(first_query):
+    block, words = PreNormBlock(DIM, HEADS, 4.0).double(), tokens(2, 5).requires_grad_()
+    may_attend = torch.rand(2, 1, 5, 5) < 0.7
+    may_attend[..., 0] = True
+    found = []
+    for block.keeps_activations in (True, False):
+        out = block(words, may_attend, first_query)
+        gradients = torch.autograd.grad(out.square().sum(), [words, *block.parameters()])
+        found.append((out, *gradients))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)

@@ -57,3 +57,17 @@ def test_the_schedule_drives_the_optimizer():
         optimizer.step()
         schedule.step()
     assert rates == pytest.approx([0.5, 1.0, 1.0, 0.5])
+
+
+def test_the_fused_optimizer_updates_like_the_plain_one():
+    found = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        module, data = nn.Linear(5, 3), torch.randn(4, 5)
+        optimizer = build_optimizer(module, OptimizerConfig(lr=0.1, fused=fused))
+        for _ in range(3):
+            optimizer.zero_grad()
+            module(data).square().mean().backward()
+            optimizer.step()
+        found.append([p.detach() for p in module.parameters()])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-7)

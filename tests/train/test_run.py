@@ -14,6 +14,7 @@ from simcrop.data.contract import Contract
 from simcrop.data.prepare import prepare
 from simcrop.data.store import Store
 from simcrop.errors import CheckpointError, ConfigError, DataError
+from simcrop.train import precision
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import MetricsFile, RunFolder
 from tiny_run import read_metrics, tiny
@@ -166,7 +167,14 @@ def test_resume_files_hold_no_text_encoder(tiny_run, text_encoder):
     assert not any("bert" in name for name in weights(tiny_run))
 
 
-@pytest.mark.parametrize("settings", [["trainer.precision=bf16"], ["trainer.workers=1"]])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["trainer.precision=bf16"],
+        ["trainer.workers=1"],
+        ["trainer.checkpoint_activations=true", "optimizer.fused=false"],
+    ],
+)
 def test_other_ways_to_run_give_nearly_the_same_losses(settings, unbroken, phantom_store, tmp_path):
     config = tiny(*SMALL, *settings, "optimizer.length=3")
     metrics = read_metrics(run_into(tmp_path / "run", config, phantom_store).metrics)
@@ -174,6 +182,13 @@ def test_other_ways_to_run_give_nearly_the_same_losses(settings, unbroken, phant
     for loss in ("patch_loss", "report_loss", "alignment_loss"):
         name = f"train/{loss}"
         assert metrics[name][0] == pytest.approx(expected[name][0], rel=0.02)
+
+
+def test_the_run_folder_keeps_the_precision_that_auto_chose(phantom_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "bf16_gain", lambda config: 2.0)
+    settings = ("trainer.precision=auto", "trainer.device=cpu", "optimizer.length=5")
+    run = run_into(tmp_path / "run", tiny(*SMALL, *settings), phantom_store)
+    assert read_config(run.config).trainer.precision == "bf16"
 
 
 def test_a_run_shorter_than_the_logging_interval_is_still_logged(phantom_store, tmp_path):

@@ -24,6 +24,8 @@ def pretrain(
     ] = False,
 ) -> None:
     """Pre-train SimCroP on the training studies of a store."""
+    import logging
+
     from simcrop.config import override, read_config
     from simcrop.data.store import Store
     from simcrop.errors import ConfigError
@@ -31,6 +33,8 @@ def pretrain(
     from simcrop.train.run import pretrain as run_pretraining
     from simcrop.train.run_folder import RunFolder
 
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("simcrop").setLevel(logging.INFO)
     run = RunFolder(output)
     if resume and settings:
         raise ConfigError("--resume repeats the run's own settings; --set needs a new run")

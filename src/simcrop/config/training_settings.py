@@ -26,6 +26,8 @@ class OptimizerConfig(Section):
     """Length of the linear rise at the start, in `unit`. UNKNOWN (lineage: 20 to 40)."""
     unit: Literal["epochs", "steps"] = "epochs"
     """Unit of `length` and `warmup`; a step is one update."""
+    fused: bool = True
+    """Update all parameters in one kernel; same values to rounding."""
     clip: Positive | None = None
     """Largest gradient norm; the authors clip nothing."""
     largest_loss: Positive | None = None
@@ -43,7 +45,13 @@ class TrainerConfig(Section):
     devices: Count = 1
     """Processes that train together, one per GPU; each has batches of its own."""
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "auto"
-    """auto: bf16 on a GPU that has it, 32-bit else (bf16 is slower on most CPUs)."""
+    """auto: bf16 on a GPU that has it; on a CPU, which a matrix product of either kind takes
+    longer is measured at the start, and the log says what was chosen."""
+    checkpoint_activations: bool = False
+    """Compute what is inside a vision block again in the backward pass instead of keeping it: same
+    losses, less memory, more time."""
+    compile: bool = False
+    """torch.compile on the vision blocks; takes time at the start, and on a CPU a C++ compiler."""
     workers: Annotated[int, Field(ge=0)] = 4
     """Processes that read volumes."""
     keep_in_memory: bool = False

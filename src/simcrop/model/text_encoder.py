@@ -22,14 +22,16 @@ class TextEncoder(nn.Module):
     Args:
         encoder: "packaged" for the BERT that comes with the installation, a folder, or the
             name of a model on the hub; only a hub name may reach the network.
+        untrained: take random weights of its size, read from this machine alone; a hub name that
+            is not on it counts as BERT-base, which CXR-BERT is. For plans and benchmarks.
 
     Raises:
         ConfigError: if it cannot be loaded.
     """
 
-    def __init__(self, encoder: str) -> None:
+    def __init__(self, encoder: str, *, untrained: bool = False) -> None:
         super().__init__()
-        self.bert = _load_bert(encoder)
+        self.bert = _untrained_bert(encoder) if untrained else _load_bert(encoder)
         self.bert.requires_grad_(False)
         self.bert.eval()
 
@@ -83,3 +85,14 @@ def _load_bert(encoder: str) -> Any:  # a PreTrainedModel; transformers is impor
                 "Check `text.encoder`.",
             )
         ) from error
+
+
+def _untrained_bert(encoder: str) -> Any:
+    from transformers import BertConfig, BertModel
+
+    location, _ = locate_text_encoder(encoder)
+    try:
+        settings = BertConfig.get_config_dict(location, local_files_only=True)[0]
+    except OSError:
+        settings = {}
+    return BertModel(BertConfig.from_dict({**settings, "model_type": "bert"}))

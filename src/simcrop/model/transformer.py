@@ -6,10 +6,12 @@ fusion layer and the text decoder are built. Attention is torch's fused kernel e
 N x N matrix is never written out, which halves the time at 2,744 tokens.
 """
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Tokens = Float[Tensor, "batch tokens dim"]
 
@@ -49,10 +51,15 @@ class Attention(nn.Module):
 
 
 class PreNormBlock(nn.Module):
-    """A block of the vision transformer: attention and MLP, each on normalised input."""
+    """A block of the vision transformer: attention and MLP, each on normalised input.
+
+    With `keeps_activations` off, training keeps the block's input alone and computes the rest
+    again in the backward pass: same values, less memory, more time.
+    """
 
     def __init__(self, dim: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
+        self.keeps_activations = True
         self.attention_norm = nn.LayerNorm(dim, eps=1e-6)
         self.attention = Attention(dim, heads)
         self.attention_output = nn.Linear(dim, dim)
@@ -71,6 +78,23 @@ class PreNormBlock(nn.Module):
         A decoder whose loss reads only the last tokens asks for those in its last block and
         saves the work on the others; the result is the same.
         """
+        if self.keeps_activations or not torch.is_grad_enabled():
+            return self._attend_and_mix(tokens, may_attend, first_query)
+        return checkpoint(
+            self._attend_and_mix,
+            tokens,
+            may_attend,
+            first_query,
+            use_reentrant=False,
+            preserve_rng_state=False,  # nothing in a block is random
+        )
+
+    def _attend_and_mix(
+        self,
+        tokens: Tokens,
+        may_attend: Bool[Tensor, "#batch 1 tokens tokens"] | None,
+        first_query: int,
+    ) -> Float[Tensor, "batch queries dim"]:
         if may_attend is not None:
             may_attend = may_attend[:, :, first_query:]
         normed = self.attention_norm(tokens)

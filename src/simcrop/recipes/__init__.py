@@ -67,7 +67,7 @@ _TINY = Config(
         lr=2e-3, batch_size=32, accumulate=1, length=1000, warmup=60, unit="steps", clip=1.0
     ),
     trainer=TrainerConfig(
-        workers=0, keep_in_memory=True, checkpoint_steps=200, validation_epochs=4
+        precision="32", workers=0, keep_in_memory=True, checkpoint_steps=200, validation_epochs=4
     ),
 )
 

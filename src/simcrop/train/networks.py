@@ -1,10 +1,11 @@
 """From the configuration tree to networks, which know nothing of the tree."""
 
-from simcrop.config import Config
+from simcrop.config import Config, TrainerConfig
 from simcrop.geometry import PatchGrid
 from simcrop.model.fusion import FusionLayer
 from simcrop.model.simcrop import SimCroP, Terms
 from simcrop.model.text_decoder import TextDecoder
+from simcrop.model.transformer import PreNormBlock
 from simcrop.model.vision_decoder import VisionDecoder
 from simcrop.model.vision_encoder import VisionEncoder
 
@@ -71,3 +72,12 @@ def build_simcrop(config: Config, *, text_dim: int, vocabulary_size: int) -> Sim
         normalise_text=alignment.normalise_text,
         reach=alignment.reach,
     )
+
+
+def set_up_blocks(simcrop: SimCroP, settings: TrainerConfig) -> None:
+    """Apply to the vision blocks what a run may do with them; parameters and names stay."""
+    for part in simcrop.modules():
+        if isinstance(part, PreNormBlock):
+            part.keeps_activations = not settings.checkpoint_activations
+            if settings.compile:
+                part.compile()

@@ -128,7 +128,9 @@ class Pretraining(LightningModule):
         """Return the states of the masked report, cached or computed now."""
         if batch.report_states is not None:
             return batch.report_states
-        encoder = self.text_encoder.to(self.device)
+        encoder = self.text_encoder
+        if next(encoder.parameters()).device != self.device:
+            encoder.to(self.device)
         if not batch.masked_ids.shape[1]:
             return batch.findings_states.new_zeros(len(batch), 0, encoder.dim)
         return encoder(batch.masked_ids, batch.report_is_valid)

@@ -20,7 +20,8 @@ from simcrop.train.datamodule import PretrainingData
 from simcrop.train.diagnostics import DiagnosticsCallback
 from simcrop.train.features import check_contracts
 from simcrop.train.machine import Machine, machine_for, quiet_lightning
-from simcrop.train.networks import build_simcrop
+from simcrop.train.networks import build_simcrop, set_up_blocks
+from simcrop.train.precision import with_precision
 from simcrop.train.pretrain import Pretraining
 from simcrop.train.run_folder import MetricsFile, RunFolder
 from simcrop.train.signals import StopOnSignal
@@ -58,6 +59,7 @@ def pretrain(
             )
         )
     check_contracts(store, config.contract())
+    config = with_precision(config)
     machine = machine_for(config.trainer.device, config.trainer.precision)
     text_encoder = TextEncoder(config.text.encoder)
     first_step = run.resume_step() if resume else 0
@@ -157,6 +159,7 @@ def _module(
     simcrop = build_simcrop(config, text_dim=text_encoder.dim, vocabulary_size=len(vocabulary))
     if initial and config.vision_encoder.init is not None:
         initialise_encoder(simcrop.vision_encoder, Path(config.vision_encoder.init))
+    set_up_blocks(simcrop, config.trainer)
     unknown = texts.tokenizer.unk_token_id
     return Pretraining(config, simcrop, text_encoder, vocabulary, unknown, data.updates_per_epoch)
 
