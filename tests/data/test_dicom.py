@@ -18,7 +18,6 @@ from synthetic_ct import (
 
 from simcrop.data.contract import Contract
 from simcrop.data.preprocessing import prepare_volume
-from simcrop.data.reading import series_of
 from simcrop.data.stated import StatedHeader
 from simcrop.data.volume import read_ct, read_volume
 from simcrop.errors import DataError
@@ -109,9 +108,9 @@ def test_the_table_may_name_another_series(tmp_path, lps, number, kind):
     write_dicom(folder, lps, series="1.2.2")
     write_dicom(folder, lps, series="1.2.3", modality="MR")
     if kind is None:
-        image = read_ct(folder, StatedHeader(series=number))
-        assert image.GetSize() == (30, 32, 9)
-        assert json.loads(series_of(image))["rule"] == "named in the table"
+        stack = read_ct(folder, StatedHeader(series=number))
+        assert stack.grid.shape == (30, 32, 9)
+        assert json.loads(stack.series)["rule"] == "named in the table"
     else:
         with pytest.raises(DataError) as error:
             read_ct(folder, StatedHeader(series=number))
@@ -127,7 +126,7 @@ def test_slope_and_intercept_of_every_slice_are_its_own(tmp_path, lps):
         stored = (values + 1024) // 2 if number % 2 else values + 1000
         file.PixelData = stored.astype(np.uint16).tobytes()
         file.save_as(path)
-    difference = sitk.GetArrayFromImage(read_ct(folder)) - sitk.GetArrayFromImage(lps)
+    difference = read_ct(folder).voxels - sitk.GetArrayFromImage(lps)
     assert set(np.unique(difference)) <= {-1, 0}  # halves of odd values are cut off
 
 
@@ -136,10 +135,10 @@ def test_slope_and_intercept_of_every_slice_are_its_own(tmp_path, lps):
 )
 def test_compressed_slices_give_the_same_voxels(tmp_path, lps, syntax):
     folder = write_dicom(tmp_path / "series", lps)
-    expected = sitk.GetArrayFromImage(read_ct(folder))
+    expected = read_ct(folder).voxels
     for number, path in enumerate(sorted(folder.iterdir())):
         compress(path, ("JPEGLossless", "RLE")[number % 2] if syntax == "mixed" else syntax)
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(read_ct(folder)), expected)
+    np.testing.assert_array_equal(read_ct(folder).voxels, expected)
 
 
 def compress(path, syntax: str) -> None:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from simcrop.data.phantom import LABEL_NAMES, ORGAN_NAMES, make_phantom, write_phantoms
+from simcrop.data.reading import read_image as read_any
 from simcrop.data.volume import affine_of, array_of, read_volume, to_ras
-from simcrop.data.volume import read_image as read_any
 
 NUMBER = 9
 

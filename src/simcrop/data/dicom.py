@@ -1,44 +1,28 @@
 """A DICOM series below a folder: find it, check its slices, stack them.
 
-Headers are read once, by pydicom, and only the fields below: what kind of picture, where it lies,
-how large it is. SimpleITK (GDCM) then reads the pixels and applies each slice's rescale slope and
-intercept. Of several series one is chosen by rule; identifiers serve to tell them apart and go no
-further. A tilted gantry is corrected: the stack keeps its true, sheared geometry, and resampling
-onto the patient's axes straightens it.
+Headers are read once (`dicom_headers`); of several series one is chosen by rule. Its pixels follow
+in HU (`dicom_pixels`). A tilted gantry is corrected: the stack keeps its true, sheared geometry,
+and resampling onto the patient's axes straightens it.
 """
 
 import json
 import logging
-import warnings
+import os
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk  # noqa: N813
 
+from simcrop.data.dicom_headers import Slice, read_header
+from simcrop.data.dicom_pixels import read_pixels
+from simcrop.data.stack import Stack
 from simcrop.errors import DataError, complain
 
 log = logging.getLogger(__name__)
 
-SERIES_KEY = "simcrop.series"  # where an image carries which series it is
-
-_TAGS = [
-    "SOPClassUID",
-    "ImageType",
-    "Modality",
-    "SeriesInstanceUID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-]
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_NOT_A_STACK = {"LOCALIZER", "SCREEN SAVE", "SECONDARY"}
 _MIN_SLICES = 8
 # A slice may lie this share of the slice spacing off the regular grid. One missing slice is off
 # by at least half a spacing; positions written with few decimals by less than a thousandth.
@@ -51,27 +35,12 @@ _REMOVE = "Remove its row, or name another series in the column `series`."
 _EXPORT_AGAIN = "Export the whole series again or remove its row."
 
 
-@dataclass(frozen=True)
-class _Slice:
-    """The header fields of one file; position and orientation are NaN where not readable."""
-
-    path: Path
-    series: str
-    modality: str
-    is_capture: bool
-    num_values: int
-    shape: tuple[int, int]
-    spacing: tuple[float, ...]
-    position: np.ndarray
-    orientation: np.ndarray
-
-
-def read_series(folder: Path, number: int | None = None) -> sitk.Image:
+def read_series(folder: Path, number: int | None = None) -> Stack:
     """Return a CT series below a folder in HU.
 
     Of several series that are CT, no localiser or capture, and of 8 slices or more, the one with
     most slices is read, the first of equals in the order of their identifiers. Which one it is
-    stands in the image's metadata under `SERIES_KEY`, as JSON without identifiers.
+    stands in `Stack.series`, as JSON without identifiers.
 
     Args:
         folder: holds the files, with or without folders between; other files are ignored.
@@ -86,19 +55,14 @@ def read_series(folder: Path, number: int | None = None) -> sitk.Image:
         kind, found, expected, remedy = fault
         raise DataError(complain(f"{folder}: {found}", expected, remedy), kind)
     slices = _in_order(series[chosen], folder)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(one.path) for one in slices])
-    reader.LoadPrivateTagsOff()
-    image = reader.Execute()
-    _set_geometry(image, slices, folder)
+    stack = _straightened(read_pixels(slices), slices, folder)
     counts = [len(one) for one in series]
     rule = "most slices" if number is None else "named in the table"
     about = {"number": chosen + 1, "slices": counts, "rule": rule}
-    image.SetMetaData(SERIES_KEY, json.dumps(about))
     if len(series) > 1:
         log.warning("%s: %d series with %s slices; number %d is read (%s)", folder, len(series),
                     counts, chosen + 1, rule)  # fmt: skip
-    return image
+    return replace(stack, series=json.dumps(about))
 
 
 def check_modality(reader: sitk.ImageFileReader, path: Path) -> None:
@@ -119,11 +83,11 @@ def _other_modality(modality: str) -> str:
     return f"DICOM of modality {shown}"
 
 
-def _find_series(folder: Path) -> list[list[_Slice]]:
+def _find_series(folder: Path) -> list[list[Slice]]:
     """Return the slices of every series below a folder, series in the order of identifiers."""
-    found: dict[str, list[_Slice]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if one := _read_header(path):
+    found: dict[str, list[Slice]] = {}
+    for path in sorted(_files(folder)):
+        if one := read_header(path):
             found.setdefault(one.series, []).append(one)
     if not found:
         raise DataError(
@@ -137,36 +101,12 @@ def _find_series(folder: Path) -> list[list[_Slice]]:
     return [found[series] for series in sorted(found)]
 
 
-def _read_header(path: Path) -> _Slice | None:
-    """Return the header fields of a file, or None if it is no picture of a DICOM series."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they may quote what stands in the header
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-            if "Rows" not in header or "SeriesInstanceUID" not in header:
-                return None
-            return _Slice(
-                path=path,
-                series=str(header.SeriesInstanceUID),
-                modality=str(header.get("Modality", ""))[:2],
-                is_capture=str(header.get("SOPClassUID", "")).startswith(_SECONDARY_CAPTURE)
-                or bool(_NOT_A_STACK & {str(word).upper() for word in header.get("ImageType", [])}),
-                num_values=int(header.get("SamplesPerPixel", 1)),
-                shape=(int(header.Rows), int(header.get("Columns", 0))),
-                spacing=tuple(round(float(mm), 4) for mm in header.get("PixelSpacing", ())),
-                position=_numbers(header.get("ImagePositionPatient"), 3),
-                orientation=_numbers(header.get("ImageOrientationPatient"), 6),
-            )
-    except Exception:
-        return None
+def _files(folder: Path) -> Iterator[Path]:
+    for where, _, names in os.walk(folder):
+        yield from (path for name in names if (path := Path(where, name)).is_file())
 
 
-def _numbers(values: Any, length: int) -> np.ndarray:
-    is_complete = values is not None and len(values) == length
-    return np.array([float(value) for value in values] if is_complete else [np.nan] * length)
-
-
-def _choose(series: list[list[_Slice]], number: int | None, folder: Path) -> int:
+def _choose(series: list[list[Slice]], number: int | None, folder: Path) -> int:
     """Return the position of the asked series, or of the longest that can be a CT volume."""
     if number is not None:
         if not 1 <= number <= len(series):
@@ -183,7 +123,7 @@ def _choose(series: list[list[_Slice]], number: int | None, folder: Path) -> int
     return max(usable or range(len(series)), key=lambda i: len(series[i]))
 
 
-def _fault_of(slices: list[_Slice]) -> tuple[str, str, str, str] | None:
+def _fault_of(slices: list[Slice]) -> tuple[str, str, str, str] | None:
     """Return kind, finding, expectation and remedy if a series can be no CT volume, else None."""
     first = slices[0]
     if first.modality != "CT":
@@ -199,11 +139,12 @@ def _fault_of(slices: list[_Slice]) -> tuple[str, str, str, str] | None:
         (usual, _), (odd, count) = shapes.most_common()[0], shapes.most_common()[-1]
         found = f"{count} of {len(slices)} slices of {_size(odd)}, others of {_size(usual)}"
         return "mixed_series", found, "one size of slices and pixels", _EXPORT_AGAIN
-    if not all(np.isfinite([*one.position, *one.orientation]).all() for one in slices):
+    orientations = np.stack([one.orientation for one in slices])
+    if not np.isfinite([*(one.position for one in slices), *orientations.reshape(-1, 3)]).all():
         found = "a slice without a readable position and orientation"
         expected = "ImagePositionPatient and ImageOrientationPatient in every file"
         return "no_position", found, expected, _EXPORT_AGAIN
-    if any(np.abs(_axes(one) - _axes(first)).max() > _PARALLEL for one in slices):
+    if np.abs(orientations - first.orientation).max() > _PARALLEL:
         found = "slices of different orientation in one series"
         return "mixed_orientation", found, "parallel slices", _EXPORT_AGAIN
     return None
@@ -214,13 +155,13 @@ def _size(size: tuple[tuple[int, int], tuple[float, ...]]) -> str:
     return f"{columns} x {rows} pixels of {' x '.join(f'{mm:g}' for mm in spacing)} mm"
 
 
-def _axes(one: _Slice) -> np.ndarray:
+def _axes(one: Slice) -> np.ndarray:
     """Return the directions of rows and columns, and of the right angle to both, as columns."""
     along_row, along_column = one.orientation[:3], one.orientation[3:]
     return np.stack([along_row, along_column, np.cross(along_row, along_column)], axis=1)
 
 
-def _in_order(slices: list[_Slice], folder: Path) -> list[_Slice]:
+def _in_order(slices: list[Slice], folder: Path) -> list[Slice]:
     """Return the slices along their normal; refuse gaps and doubled slices."""
     normal = _axes(slices[0])[:, 2]
     ordered = sorted(slices, key=lambda one: float(one.position @ normal))
@@ -244,14 +185,14 @@ def _in_order(slices: list[_Slice], folder: Path) -> list[_Slice]:
     return ordered
 
 
-def _set_geometry(image: sitk.Image, slices: list[_Slice], folder: Path) -> None:
-    """Give the stack the direction in which its slices really travel, tilted gantry included."""
+def _straightened(stack: Stack, slices: list[Slice], folder: Path) -> Stack:
+    """Return the stack with the direction in which its slices really travel, if that is a tilt."""
     axes = _axes(slices[0])
     travel = slices[-1].position - slices[0].position
     length = float(np.linalg.norm(travel))
     sideways = float(np.linalg.norm(travel - (travel @ axes[:, 2]) * axes[:, 2]))
     if sideways <= _TILT_TOLERANCE_MM:
-        return
+        return stack
     degrees = float(np.rad2deg(np.arcsin(sideways / length)))
     if degrees > _MAX_TILT_DEGREES:
         raise DataError(
@@ -264,6 +205,9 @@ def _set_geometry(image: sitk.Image, slices: list[_Slice], folder: Path) -> None
         )
     log.info("%s: gantry tilt of %.1f degrees, corrected", folder, degrees)
     axes[:, 2] = travel / length
-    image.SetOrigin(slices[0].position.tolist())
-    image.SetSpacing([*image.GetSpacing()[:2], length / (len(slices) - 1)])
-    image.SetDirection(axes.ravel().tolist())
+    return replace(
+        stack,
+        spacing_mm=(*stack.spacing_mm[:2], length / (len(slices) - 1)),
+        direction=axes.ravel().tolist(),
+        origin_mm=slices[0].position.tolist(),
+    )

@@ -14,23 +14,16 @@ from jaxtyping import Bool, Float, Float32, Int16, Integer
 
 from simcrop.data.antialiasing import average
 from simcrop.data.contract import Contract
+from simcrop.data.stack import Stack
 from simcrop.data.stated import StatedHeader
-from simcrop.data.volume import (
-    Volume,
-    from_image,
-    grid_of,
-    read_ct,
-    round_geometry,
-    series_of,
-    to_ras,
-)
+from simcrop.data.trilinear import interpolate
+from simcrop.data.volume import Volume, read_ct, to_image
 from simcrop.data.volume_checks import AIR_HU
 from simcrop.errors import DataError, complain
 from simcrop.geometry import Shape3
 
 _RAS_DIRECTION = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)  # of axes, in the LPS world
 _MIN_AXIS_SHARE, _MIN_CROP_SHARE = 0.25, 0.125
-_INTERPOLATORS = {"linear": sitk.sitkLinear}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +50,9 @@ def prepare_volume(
     Raises:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
-    image = read_ct(path, stated, any_integer=True)
-    native_grid, series = grid_of(image), series_of(image)
-    return from_image(resample(image, contract), str(path), native_grid, series)
+    stack = read_ct(path, stated, any_integer=True)
+    voxels, affine = _onto_grid(stack.rounded(), contract)
+    return Volume(voxels.T, affine, str(path), stack.grid, stack.series)
 
 
 def check_extent(volume: Volume, contract: Contract) -> None:
@@ -99,25 +92,38 @@ def resample(image: sitk.Image, contract: Contract) -> sitk.Image:
     on such a grid is returned with its voxels untouched.
 
     An oblique volume is covered by the box around its corners, so nothing is cut off. The geometry
-    of `image` itself is rounded (`round_geometry`).
+    is rounded (`Stack.rounded`).
     """
-    image = round_geometry(image)
-    lowest, extent = _extent_ras(image)
+    voxels, affine = _onto_grid(Stack.of(image).rounded(), contract)
+    return to_image(voxels.T, affine)
+
+
+def _onto_grid(
+    stack: Stack, contract: Contract
+) -> tuple[Int16[np.ndarray, "new_z new_y new_x"], Float[np.ndarray, "4 4"]]:
+    """Return the voxels on the contract's grid and their affine; see `resample`."""
+    lowest, extent = _extent_ras(stack)
     spacing = np.array(contract.spacing_mm)
-    if _is_on_grid(image, spacing):
-        upright = sitk.Cast(to_ras(image), sitk.sitkInt16)
-        upright.SetDirection(_RAS_DIRECTION)  # exactly, whatever the header's last digit said
-        return upright
     shape = np.maximum(np.floor(extent / spacing + 1e-6), 1).astype(int)
-    if contract.interpolation == "antialiased":
-        return _average(image, lowest, shape, spacing)
-    return _interpolate(image, lowest, shape, spacing)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = lowest + spacing / 2
+    is_averaged = contract.interpolation == "antialiased"
+    if not _is_aligned(stack):
+        # first onto the patient's axes; to average, about as fine as it is
+        old_spacing = _along_patient(stack)[1]
+        parts = np.maximum(np.round(spacing / old_spacing), 1).astype(int) if is_averaged else 1
+        stack = Stack.of(_turn(stack.to_image(), lowest, shape * parts, spacing / parts))
+    voxels, old_spacing = _along_patient(stack)
+    if np.allclose(old_spacing, spacing, rtol=0, atol=1e-6):
+        return np.array(voxels.T, dtype=np.int16, order="C"), affine
+    method = average if is_averaged else interpolate
+    return method(voxels.T, old_spacing[::-1], shape[::-1].tolist(), spacing[::-1]), affine
 
 
-def _interpolate(
+def _turn(
     image: sitk.Image, lowest: np.ndarray, shape: np.ndarray, spacing: np.ndarray
 ) -> sitk.Image:
-    """Return the trilinear values at the voxel centres of a grid along the patient's axes."""
+    """Return the trilinear values of an oblique image on a grid along the patient's axes."""
     origin = (lowest + spacing / 2) * (-1, -1, 1)
     # ITK truncates towards zero when it writes integers, hence float first and an honest rounding.
     resampled = sitk.Resample(
@@ -125,23 +131,6 @@ def _interpolate(
         origin.tolist(), spacing.tolist(), _RAS_DIRECTION, float(AIR_HU), sitk.sitkFloat32,
     )  # fmt: skip
     return sitk.Cast(sitk.Round(resampled), sitk.sitkInt16)
-
-
-def _average(
-    image: sitk.Image, lowest: np.ndarray, shape: np.ndarray, spacing: np.ndarray
-) -> sitk.Image:
-    """Return the antialiased values on a grid along the patient's axes."""
-    voxels, old_spacing = _along_patient(image)
-    if not _is_aligned(image):  # first onto the patient's axes, about as fine as it is
-        parts = np.maximum(np.round(spacing / old_spacing), 1).astype(int)
-        image = _interpolate(image, lowest, shape * parts, spacing / parts)
-        voxels, old_spacing = _along_patient(image)
-    averaged = average(voxels.T, old_spacing[::-1], shape[::-1].tolist(), spacing[::-1])
-    resampled = sitk.GetImageFromArray(averaged)
-    resampled.SetOrigin(((lowest + spacing / 2) * (-1, -1, 1)).tolist())
-    resampled.SetSpacing(spacing.tolist())
-    resampled.SetDirection(_RAS_DIRECTION)
-    return resampled
 
 
 def resample_mask(mask: sitk.Image, reference: sitk.Image) -> sitk.Image:
@@ -217,35 +206,28 @@ def normalise(hu: Int16[np.ndarray, "x y z"], contract: Contract) -> Float32[np.
     return voxels
 
 
-def _extent_ras(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest outer corner in RAS mm and the size in mm of the box around an image."""
-    corners = np.stack(np.meshgrid(*((-0.5, n - 0.5) for n in image.GetSize())), -1).reshape(-1, 3)
-    points = np.array([image.TransformContinuousIndexToPhysicalPoint(c) for c in corners.tolist()])
-    points *= (-1, -1, 1)
+def _extent_ras(stack: Stack) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest outer corner in RAS mm and the size in mm of the box around a stack."""
+    ends = [(-0.5, n - 0.5) for n in stack.grid.shape]
+    corners = np.stack(np.meshgrid(*ends), -1).reshape(-1, 3)
+    points = corners @ stack.affine[:3, :3].T + stack.affine[:3, 3]
     return points.min(axis=0), np.ptp(points, axis=0)
 
 
-def _along_patient(image: sitk.Image) -> tuple[Integer[np.ndarray, "x y z"], np.ndarray]:
+def _along_patient(stack: Stack) -> tuple[Integer[np.ndarray, "x y z"], np.ndarray]:
     """Return a view of the voxels whose axes run (nearly) as the patient's, and their spacing.
 
-    It lives no longer than the image. `to_ras` would copy what may be 150 MB.
+    It lives no longer than the stack. `to_ras` would copy what may be 150 MB.
     """
-    direction = np.array(image.GetDirection()).reshape(3, 3) * [[-1], [-1], [1]]  # rows are RAS
-    axes = np.abs(direction).argmax(axis=1)
-    flips = tuple(slice(None, None, -1 if direction[i, axis] < 0 else 1)
+    directions = stack.affine[:3, :3]  # rows are the patient's axes, columns the stack's
+    axes = np.abs(directions / stack.spacing_mm).argmax(axis=1)
+    flips = tuple(slice(None, None, -1 if directions[i, axis] < 0 else 1)
                   for i, axis in enumerate(axes))  # fmt: skip
-    view = sitk.GetArrayViewFromImage(image).T.transpose(axes)[flips]
-    return view, np.array(image.GetSpacing())[axes]
+    return stack.voxels.T.transpose(axes)[flips], np.array(stack.spacing_mm)[axes]
 
 
-def _is_aligned(image: sitk.Image) -> bool:
+def _is_aligned(stack: Stack) -> bool:
     """Return whether the axes are the patient's, in any order and direction."""
-    direction = np.array(image.GetDirection())
+    direction = np.array(stack.direction)
     # off by less than 1e-4: 0.04 mm from end to end of a chest
     return np.allclose(direction, np.round(direction), rtol=0, atol=1e-4)
-
-
-def _is_on_grid(image: sitk.Image, spacing: np.ndarray) -> bool:
-    """Return whether a volume is aligned and its spacing along the patient's axes is as asked."""
-    axes = np.abs(np.round(np.array(image.GetDirection()).reshape(3, 3)))
-    return _is_aligned(image) and np.allclose(axes @ image.GetSpacing(), spacing, rtol=0, atol=1e-6)

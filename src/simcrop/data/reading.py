@@ -10,7 +10,9 @@ from pathlib import Path
 import SimpleITK as sitk  # noqa: N813
 
 from simcrop.data.arrays import is_slice_folder, read_npz, read_slices
-from simcrop.data.dicom import SERIES_KEY, check_modality, read_series
+from simcrop.data.dicom import check_modality, read_series
+from simcrop.data.nifti import read_nifti
+from simcrop.data.stack import Stack
 from simcrop.data.stated import StatedHeader
 from simcrop.data.text_headers import check_text_header
 from simcrop.data.volume_checks import check_header, check_shape, kind_of_unreadable
@@ -18,12 +20,17 @@ from simcrop.data.zipped import unpacked
 from simcrop.errors import DataError, complain
 
 
-def read_image(path: Path | str, stated: StatedHeader | None = None) -> sitk.Image:
+def read_image(path: Path | str) -> sitk.Image:
+    """Read a 3-D scalar volume (CT or mask) as stored; see `read_stack`."""
+    return read_stack(path).to_image()
+
+
+def read_stack(path: Path | str, stated: StatedHeader | None = None) -> Stack:
     """Read a 3-D scalar volume (CT or mask) as stored.
 
     A folder is a DICOM series, or 8-bit slices where their geometry is stated; a zip file holds one
-    volume or series. Geometry is the file's own to the last digit; `round_geometry` follows where
-    voxels are resampled. Header text may still hang on the image, but goes no further: a `Volume`
+    volume or series. Geometry is the file's own to the last digit; `Stack.rounded` follows where
+    voxels are resampled. Header text may still hang on an image, but goes no further: a `Volume`
     and what `write_volume` writes hold voxels and geometry only.
 
     Raises:
@@ -38,23 +45,18 @@ def read_image(path: Path | str, stated: StatedHeader | None = None) -> sitk.Ima
     if path.suffix.lower() == ".zip" and path.is_file():
         with unpacked(path) as inside:
             try:
-                return read_image(inside, stated)
+                return read_stack(inside, stated)
             except DataError as error:  # name the file that the user knows
                 raise DataError(str(error).replace(str(inside), str(path)), error.kind) from error
     try:
         with quietly():
-            image = _read(path, stated)
+            stack = _read(path, stated)
     except (RuntimeError, MemoryError, OverflowError) as error:
         raise _unreadable(path, str(error)) from error
     if stated is not None:
-        image = stated.apply(image, path)
-    check_shape(image, path)
-    return image
-
-
-def series_of(image: sitk.Image) -> str:
-    """Return which DICOM series an image is; see `Volume.series`."""
-    return image.GetMetaData(SERIES_KEY) if image.HasMetaDataKey(SERIES_KEY) else ""
+        stack = stated.apply(stack, path)
+    check_shape(stack, path)
+    return stack
 
 
 @contextmanager
@@ -68,16 +70,16 @@ def quietly() -> Generator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
-def _read(path: Path, stated: StatedHeader | None) -> sitk.Image:
+def _read(path: Path, stated: StatedHeader | None) -> Stack:
     """Read what a path leads to; arrays and 8-bit slices need their geometry stated."""
     has_geometry = stated is not None and stated.has_geometry
     if path.suffix == ".npz":
         if not has_geometry:
             raise _no_geometry(path)
-        return read_npz(path)
+        return Stack.of(read_npz(path))
     if path.is_dir():
         if has_geometry and is_slice_folder(path):
-            return read_slices(path)
+            return Stack.of(read_slices(path))
         try:
             return read_series(path, stated.series if stated is not None else None)
         except DataError as error:
@@ -114,7 +116,7 @@ def _no_geometry(path: Path) -> DataError:
     )
 
 
-def _read_file(path: Path, has_geometry: bool) -> sitk.Image:
+def _read_file(path: Path, has_geometry: bool) -> Stack:
     """Read one file; the header is checked before the voxels cost anything."""
     check_text_header(path)
     reader = sitk.ImageFileReader()
@@ -122,4 +124,7 @@ def _read_file(path: Path, has_geometry: bool) -> sitk.Image:
     reader.ReadImageInformation()
     check_modality(reader, path)
     check_header(reader, path, needs_affine=not has_geometry)
-    return reader.Execute()
+    voxels = read_nifti(reader, path)
+    if voxels is None:
+        return Stack.of(reader.Execute())
+    return Stack(voxels, reader.GetSpacing(), reader.GetDirection(), reader.GetOrigin())

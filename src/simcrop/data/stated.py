@@ -7,13 +7,14 @@ blank NIfTI headers and values that are not HU, RadChestCT has bare arrays, CC-C
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from simcrop.data.stack import Stack
 from simcrop.errors import DataError, complain
 
 Numbers = tuple[float, ...]
@@ -100,22 +101,22 @@ class StatedHeader:
         if not (math.isfinite(self.slope) and math.isfinite(self.intercept) and self.slope != 0):
             raise ValueError(f"slope {self.slope}, intercept {self.intercept}")
 
-    def apply(self, image: sitk.Image, path: Path) -> sitk.Image:
-        """Return the image with the stated geometry and in HU.
+    def apply(self, stack: Stack, path: Path) -> Stack:
+        """Return the stack with the stated geometry and in HU.
 
         Raises:
             DataError: if the values are in HU already, or not 8-bit where that is stated.
         """
         if self.slope != 1 or self.intercept != 0:
-            self._check_values(sitk.GetArrayViewFromImage(image), path)
-            image = sitk.Cast(image, sitk.sitkFloat32) * self.slope + self.intercept
-        if self.spacing_mm is not None:
-            image.SetSpacing(self.spacing_mm)
-        if self.direction is not None:
-            image.SetDirection(self.direction)
-        if self.origin_mm is not None:
-            image.SetOrigin(self.origin_mm)
-        return image
+            self._check_values(stack.voxels, path)
+            image = sitk.Cast(stack.to_image(), sitk.sitkFloat32) * self.slope + self.intercept
+            stack = Stack.of(image, stack.series)
+        return replace(
+            stack,
+            spacing_mm=self.spacing_mm or stack.spacing_mm,
+            direction=self.direction or stack.direction,
+            origin_mm=self.origin_mm or stack.origin_mm,
+        )
 
     def _check_values(self, voxels: np.ndarray, path: Path) -> None:
         low, high = float(voxels.min()), float(voxels.max())

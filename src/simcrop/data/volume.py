@@ -16,13 +16,13 @@ from jaxtyping import Float, Int16, Num, Shaped
 
 from simcrop.data.arrays import is_slice_folder
 from simcrop.data.atomic import atomic_path
-from simcrop.data.reading import SERIES_KEY, quietly, read_image, series_of
+from simcrop.data.reading import quietly, read_stack
+from simcrop.data.stack import LPS_TO_RAS, Stack
 from simcrop.data.stated import StatedHeader
 from simcrop.data.volume_checks import as_hu, num_bytes
 from simcrop.geometry import Shape3, VoxelGrid
 
 _NIFTI_BYTES = 352  # header and the four bytes that tell of extensions
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _FORMATS = {
     ".nii": "NIfTI",
     ".nrrd": "NRRD",
@@ -73,14 +73,14 @@ def read_volume(path: Path | str) -> Volume:
     Raises:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
-    image = read_ct(path)
-    native_grid, series = grid_of(image), series_of(image)
-    return from_image(to_ras(image), str(path), native_grid, series)
+    stack = read_ct(path)
+    image = to_ras(stack.to_image())
+    return Volume(array_of(image), affine_of(image), str(path), stack.grid, stack.series)
 
 
 def read_ct(
     path: Path | str, stated: StatedHeader | None = None, *, any_integer: bool = False
-) -> sitk.Image:
+) -> Stack:
     """Read a CT volume as stored on disk, as int16 HU, with header and intensity checks.
 
     Args:
@@ -91,39 +91,17 @@ def read_ct(
     Raises:
         DataError: if the file is missing, damaged or not a CT volume in HU.
     """
-    image = read_image(path, stated)
-    series = series_of(image)
-    image = as_hu(image, Path(path), any_integer=any_integer)
-    if series:
-        image.SetMetaData(SERIES_KEY, series)
-    return image
-
-
-def round_geometry(image: sitk.Image) -> sitk.Image:
-    """Round spacing to 1e-4 mm, origin to 1e-3 mm, direction to 1e-6, in place.
-
-    Formats keep numbers as float32, decimal strings or averages of slice positions, so that one
-    volume exported twice differs in the sixth digit: 3.987342 and 3.987337 mm in a real pair.
-    Such twins must give equal voxels after resampling. The cost is below 0.03 mm over 512 voxels.
-    """
-    image.SetSpacing(np.round(image.GetSpacing(), 4).tolist())
-    image.SetOrigin(np.round(image.GetOrigin(), 3).tolist())
-    image.SetDirection(np.round(image.GetDirection(), 6).tolist())
-    return image
+    return as_hu(read_stack(path, stated), Path(path), any_integer=any_integer)
 
 
 def to_ras(image: sitk.Image) -> sitk.Image:
     """Permute and flip the axes so that they run (nearly) to Right, Anterior, Superior."""
-    return sitk.DICOMOrient(round_geometry(image), "RAS")
+    return sitk.DICOMOrient(Stack.of(image).rounded().to_image(), "RAS")
 
 
 def affine_of(image: sitk.Image) -> Float[np.ndarray, "4 4"]:
     """Return the NIfTI affine (voxel index to RAS+ mm) of a SimpleITK image."""
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    affine = np.eye(4)
-    affine[:3, :3] = _LPS_TO_RAS @ direction * np.array(image.GetSpacing())
-    affine[:3, 3] = _LPS_TO_RAS @ np.array(image.GetOrigin())
-    return affine + 0.0  # no negative zeros
+    return Stack.of(image).affine
 
 
 def array_of(image: sitk.Image) -> Num[np.ndarray, "x y z"]:
@@ -136,8 +114,7 @@ def array_of(image: sitk.Image) -> Num[np.ndarray, "x y z"]:
 
 def grid_of(image: sitk.Image) -> VoxelGrid:
     """Return where the voxels of an image lie; take it before `to_ras` or `resample`."""
-    x, y, z = image.GetSize()
-    return VoxelGrid((x, y, z), affine_of(image))
+    return Stack.of(image).grid
 
 
 def from_image(
@@ -163,8 +140,8 @@ def geometry_of(
 ) -> tuple[list[float], list[float], list[float]]:
     """Return spacing, direction (row-major) and origin, as SimpleITK wants them, of an affine."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    direction = _LPS_TO_RAS @ affine[:3, :3] / spacing
-    origin = _LPS_TO_RAS @ affine[:3, 3]
+    direction = LPS_TO_RAS @ affine[:3, :3] / spacing
+    origin = LPS_TO_RAS @ affine[:3, 3]
     return spacing.tolist(), direction.ravel().tolist(), origin.tolist()
 
 

@@ -7,11 +7,13 @@ import gzip
 import logging
 import math
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from simcrop.data.stack import Stack
 from simcrop.errors import DataError, complain
 
 log = logging.getLogger(__name__)
@@ -92,11 +94,11 @@ def _has_affine(reader: sitk.ImageFileReader, path: Path, is_nifti: bool) -> boo
 
 def _check_size(reader: sitk.ImageFileReader, path: Path) -> None:
     """Refuse a header that names more voxels than its file can hold, however well compressed."""
-    num_voxels = math.prod(reader.GetSize())
-    beside = [
-        file for file in path.parent.iterdir() if file.stem.startswith(path.stem.split(".")[0])
-    ]
-    num_bytes = sum(file.stat().st_size for file in {path, *beside} if file.is_file())
+    num_voxels, num_bytes = math.prod(reader.GetSize()), path.stat().st_size
+    if num_voxels > _MAX_RATIO * num_bytes:  # then its voxels may be in files beside it
+        name = path.stem.split(".")[0]
+        beside = [file for file in path.parent.iterdir() if file.stem.startswith(name)]
+        num_bytes = sum(file.stat().st_size for file in {path, *beside} if file.is_file())
     if num_voxels > _MAX_VOXELS or num_voxels > _MAX_RATIO * num_bytes:
         raise DataError(
             complain(
@@ -169,26 +171,27 @@ def num_bytes(path: Path, expected: int) -> int:
     return found
 
 
-def check_shape(image: sitk.Image, path: Path) -> None:
+def check_shape(stack: Stack, path: Path) -> None:
     """Refuse volumes too thin to be one, and voxel sizes no CT has.
 
     Raises:
         DataError: if an axis has too few voxels or a spacing is absurd.
     """
-    if min(image.GetSize()) < _MIN_VOXELS:
+    size = stack.voxels.shape[::-1]
+    if min(size) < _MIN_VOXELS:
         raise DataError(
             complain(
-                f"{path}: {' x '.join(map(str, image.GetSize()))} voxels",
+                f"{path}: {' x '.join(map(str, size))} voxels",
                 f"at least {_MIN_VOXELS} along every axis",
                 "This is a localiser or an incomplete volume; remove its row.",
             ),
             "too_few_slices",
         )
     low, high = _SPACING_LIMITS_MM
-    if not all(low <= mm <= high for mm in image.GetSpacing()):
+    if not all(low <= mm <= high for mm in stack.spacing_mm):
         raise DataError(
             complain(
-                f"{path}: voxels of {' x '.join(f'{mm:g}' for mm in image.GetSpacing())} mm",
+                f"{path}: voxels of {' x '.join(f'{mm:g}' for mm in stack.spacing_mm)} mm",
                 f"{low} to {high} mm along every axis",
                 "The header is wrong; convert the volume again from its source.",
             ),
@@ -196,11 +199,11 @@ def check_shape(image: sitk.Image, path: Path) -> None:
         )
 
 
-def as_hu(image: sitk.Image, path: Path, *, any_integer: bool = False) -> sitk.Image:
-    """Return the image as int16 HU, padding below -1024 set to -1024, fractions rounded.
+def as_hu(stack: Stack, path: Path, *, any_integer: bool = False) -> Stack:
+    """Return the stack as int16 HU, padding below -1024 set to -1024, fractions rounded.
 
     Args:
-        image: as read.
+        stack: as read; voxels of its own are changed in place.
         path: for the message.
         any_integer: leave integers of another width as they are where no value must change; GDCM
             gives int32, and who resamples to floats next need not pay for a narrower copy.
@@ -208,7 +211,7 @@ def as_hu(image: sitk.Image, path: Path, *, any_integer: bool = False) -> sitk.I
     Raises:
         DataError: if the values cannot be HU.
     """
-    voxels = sitk.GetArrayViewFromImage(image)
+    voxels = stack.voxels
     low, high = float(voxels.min()), float(voxels.max())
     if fault := _range_fault(low, high) or _scale_fault(voxels, low):
         kind, found, remedy = fault
@@ -221,10 +224,12 @@ def as_hu(image: sitk.Image, path: Path, *, any_integer: bool = False) -> sitk.I
                  "set to %d", path, 100 * share, AIR_HU, AIR_HU)  # fmt: skip
     is_done = voxels.dtype == np.int16 or (any_integer and voxels.dtype.kind in "iu")
     if is_done and low >= AIR_HU:
-        return image
-    if voxels.dtype.kind == "f":
-        image = sitk.Round(image)
-    return sitk.Clamp(image, sitk.sitkInt16, AIR_HU, float(np.iinfo(np.int16).max))
+        return stack
+    if stack.image is None:
+        return replace(stack, voxels=np.maximum(voxels, AIR_HU, out=voxels))
+    image = sitk.Round(stack.image) if voxels.dtype.kind == "f" else stack.image
+    image = sitk.Clamp(image, sitk.sitkInt16, AIR_HU, float(np.iinfo(np.int16).max))
+    return replace(stack, voxels=Stack.of(image).voxels, image=image)
 
 
 def _range_fault(low: float, high: float) -> tuple[str, str, str] | None:

@@ -73,15 +73,15 @@ def mutate(data: bytes, seed: int, header_bytes: int) -> bytes:
 def read_or_refuse(path: Path, suffix: str) -> None:
     where = path.parent if suffix == ".dcm" else path
     try:
-        image = read_ct(where, HEADER if suffix == ".npz" else None)
+        stack = read_ct(where, HEADER if suffix == ".npz" else None)
         said = ""
     except DataError as error:
-        image, said = None, str(error)
-    if image is None:
+        stack, said = None, str(error)
+    if stack is None:
         assert str(where) in said
         assert "; expected " in said
     else:
-        assert image.GetPixelID() == sitk.sitkInt16
+        assert stack.voxels.dtype == np.int16
 
 
 FORMATS = {
