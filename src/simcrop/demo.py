@@ -22,17 +22,19 @@ from simcrop.data.store import Store
 from simcrop.data.volume import Volume, write_volume
 from simcrop.errors import ConfigError, complain
 from simcrop.evaluate.grounding import evaluate_grounding
+from simcrop.evaluate.prompts import PROMPTS
 from simcrop.evaluate.slices import mask_voxel
-from simcrop.evaluate.zero_shot import PROMPTS
 from simcrop.recipes import RECIPES
 from simcrop.train.checkpoint import versions
 from simcrop.train.features import embed_store
 from simcrop.train.ground import picture
-from simcrop.train.grounding import ground_store, read_crop, zero_shot
+from simcrop.train.grounding import ground_store
+from simcrop.train.masks import read_crop
 from simcrop.train.pretrained import Pretrained, load
 from simcrop.train.probe import describe_probe, probe
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
+from simcrop.train.zero_shot import zero_shot
 from simcrop.view.demo_report import (
     DemoResults,
     EncoderResults,

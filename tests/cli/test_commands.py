@@ -31,6 +31,7 @@ COMMANDS = (
     "embed",
     "probe",
     "ground",
+    "ground-eval",
     "recipe",
     "demo",
 )
@@ -74,7 +75,10 @@ def test_every_command_explains_itself(simcrop, command):
 
 def test_help_lists_every_command_and_the_version_is_told(simcrop):
     text = simcrop("--help").stdout
-    assert {command.name or command.callback.__name__ for command in app.registered_commands} == {
+    assert {
+        command.name or command.callback.__name__.replace("_", "-")
+        for command in app.registered_commands
+    } == {
         "convert",
         *COMMANDS,
     }

@@ -4,56 +4,34 @@ import math
 import numpy as np
 import pytest
 
-from simcrop.evaluate.grounding import (
-    GroundedSentence,
-    evaluate_grounding,
-    hit_at_k,
-    pointing_hit,
-    score_sentence,
-    target_patches,
-)
+from simcrop.evaluate.grounded_sentence import OWN, SWAPPED, GroundedSentence
+from simcrop.evaluate.grounding import dice_thresholds, evaluate_grounding
 
 
 def grounded(similarity, swapped, share, body=None, patient="p1", label="nodule"):
     n = len(share)
     is_body = np.ones(n, dtype=bool) if body is None else np.asarray(body)
-    arrays = [np.asarray(a, dtype=float) for a in (similarity, swapped, share)]
-    return GroundedSentence("s1", patient, label, "A nodule is observed.", *arrays, is_body)
-
-
-def test_targets_are_the_body_patches_that_hold_a_tenth_of_the_fullest():
-    share, is_body = np.array([0.5, 0.06, 0.04, 0, 0.9]), np.array([True, True, True, True, False])
-    assert target_patches(share, is_body).tolist() == [True, True, False, False, False]
-    touched = target_patches(share, is_body, min_relative_share=0.0)
-    assert touched.tolist() == [True, True, True, False, False]
-
-
-def test_a_small_mask_always_has_a_target():
-    assert target_patches(np.array([0, 1e-4]), np.ones(2, dtype=bool)).tolist() == [False, True]
-
-
-def test_pointing_takes_body_patches_only_and_the_first_of_equals():
-    is_target, is_body = np.array([False, True, False]), np.array([False, True, True])
-    assert pointing_hit(np.array([9.0, 0.5, 0.1]), is_target, is_body)
-    assert pointing_hit(np.array([9.0, 0.5, 0.5]), is_target, is_body)
-    assert not pointing_hit(np.array([9.0, 0.1, 0.5]), is_target, is_body)
-
-
-def test_hit_at_k_is_the_share_of_targets_among_the_selected():
-    similarity = np.array([0.9, 0.8, 0.7, 0.1, 5.0])
-    is_target = np.array([True, False, True, False, False])
-    is_body = np.array([True, True, True, True, False])
-    shares = [hit_at_k(similarity, is_target, is_body, k) for k in (1, 2, 3, 4, 99)]
-    assert shares == [1, 0.5, pytest.approx(2 / 3), 0.5, 0.5]
+    own, other, share = (np.asarray(a, dtype=float) for a in (similarity, swapped, share))
+    far = np.where(share > 0, 0.0, 10.0)
+    return GroundedSentence(
+        "s1", patient, label, "A nodule is observed.", {OWN: own, SWAPPED: other}, share, is_body,
+        distance_mm=far, depth_mm=np.arange(n, dtype=float),
+    )  # fmt: skip
 
 
 def test_perfect_map_hits_and_reversed_map_does_not():
     share = np.r_[0.0, 0.0, 0.3, 0.8, 0.0, 0.0]
-    score = score_sentence(grounded(share, -share, share), top_k=2)
-    assert (score.hit, score.hit_at_k, score.patch_auroc) == (1, 1, 1)
-    assert (score.swapped_hit, score.swapped_hit_at_k, score.swapped_patch_auroc) == (0, 0, 0)
-    assert score.chance == pytest.approx(2 / 6)
-    assert score.hit_difference == 1
+    row = evaluate_grounding([grounded(share, -share, share)], top_k=2).mean
+    own, swapped = row.maps[OWN], row.maps[SWAPPED]
+    for figure in ("hit", "hit_at_k", "patch_auroc"):
+        assert getattr(own, figure).value == 1
+        assert getattr(swapped, figure).value == 0
+    assert own.average_precision.value == 1
+    assert (own.distance_mm.value, swapped.distance_mm.value) == (0, 10)
+    assert (own.depth_error_mm.value, swapped.depth_error_mm.value) == (3, 0)
+    assert row.chance.value == pytest.approx(2 / 6)
+    assert row.hit_difference.value == 1
+    assert row.differences[SWAPPED].distance_mm.value == -10
 
 
 def test_random_maps_score_at_the_chance_level():
@@ -67,7 +45,7 @@ def test_random_maps_score_at_the_chance_level():
     expected = ((share > 0) & body).sum() / body.sum()
     assert mean.chance.value == pytest.approx(expected)
     assert mean.hit.low < expected < mean.hit.high
-    assert mean.hit_at_k.value == pytest.approx(expected, abs=0.02)
+    assert mean.maps[OWN].hit_at_k.value == pytest.approx(expected, abs=0.02)
     assert mean.patch_auroc.value == pytest.approx(0.5, abs=0.02)
     assert mean.hit_difference.low < 0 < mean.hit_difference.high
 
@@ -99,9 +77,30 @@ def test_mean_counts_every_label_once_and_masks_outside_the_body_are_counted_out
 
 
 def test_a_mask_over_the_whole_body_has_no_auroc_but_a_hit():
-    score = score_sentence(grounded([0.1, 0.2], [0.1, 0.2], [1, 1]), top_k=1)
-    assert score.hit == score.chance == 1
-    assert math.isnan(score.patch_auroc)
+    row = evaluate_grounding([grounded([0.1, 0.2], [0.1, 0.2], [1, 1])], top_k=1).mean
+    assert row.hit.value == row.chance.value == 1
+    assert math.isnan(row.patch_auroc.value)
+
+
+def test_the_threshold_of_dice_comes_from_validation_and_is_applied_per_finding():
+    share = np.r_[1.0, 1.0, 0.0, 0.0]
+
+    def made(high, low, label):
+        return grounded([high, high, low, low], [0.0, 1, 2, 3], share, label=label)
+
+    validation = [made(0.9, 0.5, "nodule"), made(0.4, 0.1, "effusion")]
+    thresholds = dice_thresholds(validation)
+    assert 0.5 < thresholds[OWN]["nodule"] <= 0.9
+    assert 0.1 < thresholds[OWN]["effusion"] <= 0.4
+    test = [made(0.9, 0.3, "nodule"), made(0.45, 0.3, "effusion"), made(0.95, 0.2, "new")]
+    known = evaluate_grounding(test, top_k=1, thresholds=thresholds)
+    values = {row.label: row.maps[OWN].dice.value for row in known.rows}
+    assert values["nodule"] == 1
+    assert values["effusion"] == pytest.approx(1 if thresholds[OWN]["effusion"] > 0.3 else 2 / 3)
+    assert values["new"] > 0  # by the threshold of all findings together
+    unknown = evaluate_grounding(test, top_k=1).mean.maps[OWN]
+    assert math.isnan(unknown.dice.value)
+    assert dice_thresholds([grounded(share, share, 0 * share)]) == {}
 
 
 def test_grounding_refuses_an_empty_task_and_broken_maps():
@@ -116,4 +115,5 @@ def test_grounding_result_is_valid_json():
     share = np.r_[0.0, 1.0, 1.0]
     result = evaluate_grounding([grounded(share, -share, share)], top_k=1)
     text = json.dumps(result.to_dict(), allow_nan=False)
-    assert json.loads(text)["labels"][0]["hit"]["value"] == 1
+    assert json.loads(text)["labels"][0]["maps"][OWN]["hit"]["value"] == 1
+    assert json.loads(text)["labels"][0]["own_minus"][SWAPPED]["hit"]["value"] == 1

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from simcrop.data.label_names import CT_RATE
-from simcrop.evaluate.zero_shot import PROMPTS, pool_top_k, zero_shot_scores
+from simcrop.evaluate.zero_shot import pool_top_k, zero_shot_scores
 
 
 def test_pooling_averages_the_largest_candidates():
@@ -43,16 +42,3 @@ def test_pooling_refuses_a_volume_without_candidates():
         pool_top_k(np.zeros((2, 3)), np.array([[True] * 3, [False] * 3]), 1)
     with pytest.raises(ValueError, match="top_k=0"):
         pool_top_k(np.zeros((1, 3)), np.ones((1, 3), dtype=bool), 0)
-
-
-def test_every_label_of_ct_rate_has_prompts_for_and_against():
-    assert tuple(PROMPTS) == CT_RATE
-    for prompts in PROMPTS.values():
-        assert prompts.positive
-        assert prompts.negative
-        for sentence in (*prompts.positive, *prompts.negative):
-            assert sentence[0].isupper()
-            assert sentence.endswith(".")
-    sentences = [s for p in PROMPTS.values() for s in (*p.positive, *p.negative)]
-    assert len(set(sentences)) == len(sentences)
-    assert "No pleural effusion is seen." in PROMPTS["Pleural effusion"].negative

@@ -120,7 +120,7 @@ def test_a_map_holds_cosines_and_selects_the_best(pretrained, ct_path):
 def test_only_body_patches_are_selected_where_the_recipe_says_so(pretrained, ct_path):
     alignment = pretrained.config.alignment.model_copy(update={"candidates": "body"})
     config = pretrained.config.model_copy(update={"alignment": alignment})
-    other = Pretrained(pretrained.simcrop, config, pretrained._text_fingerprint)
+    other = Pretrained(pretrained.simcrop, config, pretrained.text_fingerprint)
     maps = other.similarity_map(ct_path, SENTENCES)
     assert (maps.is_body | ~maps.selected).all()
 

@@ -6,7 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from simcrop.evaluate.figures import auroc_dots, grounding_figure, loss_curves, roc_curves
-from simcrop.evaluate.grounding import GroundedSentence, evaluate_grounding
+from simcrop.evaluate.grounded_sentence import OWN, SWAPPED, GroundedSentence
+from simcrop.evaluate.grounding import evaluate_grounding
 from simcrop.evaluate.intervals import auroc_intervals
 from simcrop.evaluate.slices import paint_patches
 from simcrop.evaluate.tables import Table, auroc_table, grounding_table
@@ -67,8 +68,9 @@ def made_up_grounding():
         similarity = rng.normal(size=120) + 3 * share * (i % 3 > 0)
         sentences.append(
             GroundedSentence(
-                f"s{i}", f"p{i}", LABELS[i % 2], SENTENCE, similarity, rng.normal(size=120),
-                share, np.ones(120, dtype=bool),
+                f"s{i}", f"p{i}", LABELS[i % 2], SENTENCE,
+                {OWN: similarity, SWAPPED: rng.normal(size=120)}, share, np.ones(120, dtype=bool),
+                distance_mm=np.where(share > 0, 0.0, 20.0), depth_mm=np.arange(120.0),
             )
         )  # fmt: skip
     return evaluate_grounding(sentences, top_k=3)

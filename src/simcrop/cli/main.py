@@ -15,6 +15,7 @@ from simcrop.cli.convert import convert
 from simcrop.cli.demo import demo
 from simcrop.cli.embed import embed
 from simcrop.cli.ground import ground
+from simcrop.cli.ground_eval import ground_eval
 from simcrop.cli.phantom import phantom
 from simcrop.cli.prepare import prepare
 from simcrop.cli.pretrain import pretrain
@@ -42,6 +43,7 @@ for command in (
     embed,
     probe,
     ground,
+    ground_eval,
     recipe,
     demo,
 ):

@@ -92,6 +92,18 @@ def loss_curves(
 
 def auroc_dots(label_names: Sequence[str], results: Mapping[str, LabelIntervals]) -> Figure:
     """Draw the AUROC of every label and the mean as dots with intervals, one colour per encoder."""
+    return interval_dots(label_names, results, "AUROC", reference=0.5, reference_name="chance")
+
+
+def interval_dots(
+    label_names: Sequence[str],
+    results: Mapping[str, LabelIntervals],
+    measure: str,
+    *,
+    reference: float | None = None,
+    reference_name: str = "",
+) -> Figure:
+    """Draw a figure of every label and the mean, likewise, over a dotted line of reference."""
     names = [*label_names, "mean"]
     figure = new_figure(7.5, 1.2 + 0.36 * len(names))
     axes = figure.subplots()
@@ -99,12 +111,14 @@ def auroc_dots(label_names: Sequence[str], results: Mapping[str, LabelIntervals]
         offset = 0.5 * ((i + 0.5) / len(results) - 0.5)
         rows = np.arange(len(names)) + offset
         _draw_intervals(axes, rows, (*result.per_label, result.mean), encoder, COLORS[i % 7])
-    axes.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
+    if reference is not None:
+        axes.axvline(reference, color=GREY, linewidth=1, linestyle=":")
     axes.axhline(len(names) - 1.5, color=GREY, linewidth=0.6)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("AUROC, with 95 % intervals over patients (dotted: chance)", fontsize=9)
-    figure.legend(loc="outside upper center", ncols=len(results), frameon=False, fontsize=9)
+    dotted = f" (dotted: {reference_name})" if reference_name else ""
+    axes.set_xlabel(f"{measure}, with 95 % intervals over patients{dotted}", fontsize=9)
+    figure.legend(loc="outside upper center", ncols=min(3, len(results)), frameon=False, fontsize=9)
     _tidy(axes)
     return figure
 

@@ -1,93 +1,110 @@
-"""Does a sentence find its voxels? Pointing game, hit@k and patch AUROC, each with its control.
+"""Does a sentence find its voxels? Every figure beside the same figure of maps that cannot know.
 
-All figures are over *body* patches: an encoder likes to store what it knows in empty air, and
-leaving air out of the count raises an AUROC by itself. A map may also look good because its
-finding always lies in the same place. So each figure stands beside the same figure of the
-*swapped* map, the same sentence on another study's volume judged by this study's mask, and the
-difference of the two is what the voxels themselves contribute. The chance level is the share
-of body patches that lie in the mask.
+A map may look good because its finding always lies in the same place, or because the sentence
+names the place. So a sentence's own map is judged with others, by the same mask:
 
-A patch is a *target* when it holds at least a tenth of the mask voxels that the fullest patch
-holds. One rule serves a nodule smaller than a patch, a thin plate and a whole lung; it drops
-patches that the mask only grazes, and a mask inside the crop always has a target.
+    swapped            the same sentence on another patient's volume
+    mean of others     its mean map over all other patients: what the sentence does anywhere
+    position           where training masks of the finding lie; knows no image and no sentence
+    position and words likewise, of the finding with the side and level that the sentence names
+    random             no knowledge at all
+
+What the voxels contribute is the difference between the own map and the best of these. The chance
+level of a hit is the share of body patches that lie in the mask.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from simcrop.evaluate.classification import auroc
-from simcrop.evaluate.intervals import Interval, LabelIntervals, mean_intervals
+from simcrop.evaluate.grounded_sentence import OWN, SWAPPED, GroundedSentence
+from simcrop.evaluate.intervals import Interval, LabelIntervals, means_intervals
+from simcrop.evaluate.map_figures import (
+    at_peak,
+    best_dice_threshold,
+    dice,
+    hit_at_k,
+    patch_auroc,
+    patch_average_precision,
+    target_patches,
+)
 
-
-@dataclass(frozen=True)
-class GroundedSentence:
-    """A sentence with a mask, its map, and the map of the same sentence on another study.
-
-    Attributes:
-        label: the finding that the sentence is about; figures are reported per label.
-        similarity: of the sentence with every patch of its own study's volume.
-        swapped_similarity: of the same sentence with every patch of another study's volume.
-        mask_share: share of each patch's voxels that lie in the mask, in [0, 1].
-        is_body: the candidate patches of the own volume, those that pre-training may select;
-            both maps are judged on these.
-    """
-
-    study_id: str
-    patient_id: str
-    label: str
-    sentence: str
-    similarity: Float[np.ndarray, " patches"]
-    swapped_similarity: Float[np.ndarray, " patches"]
-    mask_share: Float[np.ndarray, " patches"]
-    is_body: Bool[np.ndarray, " patches"]
+Thresholds = Mapping[str, Mapping[str, float]]
+DISTANCES = ("distance_mm", "depth_mm")
 
 
 @dataclass(frozen=True)
-class SentenceScores:
-    """The figures of one sentence; `chance` is the level of `hit` and `hit_at_k`."""
+class MapFigures:
+    """The figures of one kind of map: shares from 0 to 1, and errors of the peak in mm."""
 
-    chance: float
-    hit: float
-    swapped_hit: float
-    hit_at_k: float
-    swapped_hit_at_k: float
-    patch_auroc: float
-    swapped_patch_auroc: float
+    hit: Interval
+    hit_at_k: Interval
+    patch_auroc: Interval
+    average_precision: Interval
+    dice: Interval
+    distance_mm: Interval
+    depth_error_mm: Interval
 
-    @property
-    def hit_difference(self) -> float:
-        """Hit minus swapped hit: the figure of merit."""
-        return self.hit - self.swapped_hit
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        return {one.name: getattr(self, one.name).to_dict() for one in fields(self)}
+
+
+FIGURES = tuple(one.name for one in fields(MapFigures))
 
 
 @dataclass(frozen=True)
 class GroundingRow:
-    """The figures of one label, or their mean over labels, with intervals over patients."""
+    """The figures of one label, or their mean over labels, with intervals over patients.
+
+    Attributes:
+        chance: the level of `hit`, `hit_at_k` and `average_precision` for a random map.
+        maps: the figures of the own map and of each control.
+        differences: own minus control, sentence by sentence.
+    """
 
     label: str
     num_sentences: int
     chance: Interval
-    hit: Interval
-    swapped_hit: Interval
-    hit_difference: Interval
-    hit_at_k: Interval
-    swapped_hit_at_k: Interval
-    patch_auroc: Interval
-    swapped_patch_auroc: Interval
+    maps: Mapping[str, MapFigures]
+    differences: Mapping[str, MapFigures]
+
+    @property
+    def hit(self) -> Interval:
+        """Share of sentences whose best patch is a target."""
+        return self.maps[OWN].hit
+
+    @property
+    def swapped_hit(self) -> Interval:
+        """The same on another patient's volume."""
+        return self.maps[SWAPPED].hit
+
+    @property
+    def hit_difference(self) -> Interval:
+        """Hit minus swapped hit: the figure of merit."""
+        return self.differences[SWAPPED].hit
+
+    @property
+    def patch_auroc(self) -> Interval:
+        """Chance that a target is more similar than another body patch."""
+        return self.maps[OWN].patch_auroc
+
+    @property
+    def swapped_patch_auroc(self) -> Interval:
+        """The same on another patient's volume."""
+        return self.maps[SWAPPED].patch_auroc
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            name: value.to_dict() if isinstance(value, Interval) else value
-            for name, value in values.items()
+            "label": self.label,
+            "num_sentences": self.num_sentences,
+            "chance": self.chance.to_dict(),
+            "maps": {name: one.to_dict() for name, one in self.maps.items()},
+            "own_minus": {name: one.to_dict() for name, one in self.differences.items()},
         }
-
-
-FIGURES = tuple(field.name for field in fields(GroundingRow) if field.type is Interval)
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,8 @@ class GroundingResult:
         num_left_out: sentences whose mask holds no body patch of the crop.
         top_k: the k of `hit_at_k`.
         min_relative_share: what makes a patch a target.
+        scored: the sentences with a target.
+        values: of each of them, by map and figure.
     """
 
     rows: tuple[GroundingRow, ...]
@@ -105,6 +124,8 @@ class GroundingResult:
     num_left_out: int
     top_k: int
     min_relative_share: float
+    scored: tuple[GroundedSentence, ...] = field(repr=False)
+    values: Mapping[str, Mapping[str, Float[np.ndarray, " sentences"]]] = field(repr=False)
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON."""
@@ -117,101 +138,134 @@ class GroundingResult:
         }
 
 
-def target_patches(
-    mask_share: Float[np.ndarray, " patches"],
-    is_body: Bool[np.ndarray, " patches"],
-    *,
-    min_relative_share: float = 0.1,
-) -> Bool[np.ndarray, " patches"]:
-    """Return the body patches that hold the finding; 0 takes every patch that it touches."""
-    share = np.where(is_body, mask_share, 0)
-    return (share > 0) & (share >= min_relative_share * share.max(initial=0))
-
-
-def pointing_hit(
-    similarity: Float[np.ndarray, " patches"],
-    is_target: Bool[np.ndarray, " patches"],
-    is_body: Bool[np.ndarray, " patches"],
-) -> bool:
-    """Return whether the most similar body patch is a target; the first of equals is taken."""
-    return bool(is_target[np.argmax(np.where(is_body, similarity, -np.inf))])
-
-
-def hit_at_k(
-    similarity: Float[np.ndarray, " patches"],
-    is_target: Bool[np.ndarray, " patches"],
-    is_body: Bool[np.ndarray, " patches"],
-    top_k: int,
-) -> float:
-    """Return the share of targets among the k most similar body patches (all when fewer)."""
-    order = np.argsort(-similarity[is_body], kind="stable")
-    return float(is_target[is_body][order[:top_k]].mean())
-
-
-def score_sentence(
-    sentence: GroundedSentence, *, top_k: int, min_relative_share: float = 0.1
-) -> SentenceScores | None:
-    """Return all figures of a sentence, or None when its mask holds no body patch.
-
-    Raises:
-        ValueError: if a similarity of a body patch is not finite.
-    """
-    body = sentence.is_body
-    target = target_patches(sentence.mask_share, body, min_relative_share=min_relative_share)
-    if not target.any():
-        return None
-    own, swapped = sentence.similarity, sentence.swapped_similarity
-    return SentenceScores(
-        chance=float(target[body].mean()),
-        hit=float(pointing_hit(own, target, body)),
-        swapped_hit=float(pointing_hit(swapped, target, body)),
-        hit_at_k=hit_at_k(own, target, body, top_k),
-        swapped_hit_at_k=hit_at_k(swapped, target, body, top_k),
-        patch_auroc=auroc(own[body], target[body]),
-        swapped_patch_auroc=auroc(swapped[body], target[body]),
-    )
-
-
 def evaluate_grounding(
     sentences: Sequence[GroundedSentence],
     *,
     top_k: int,
     min_relative_share: float = 0.1,
+    thresholds: Thresholds | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> GroundingResult:
     """Return the figures per label and their mean over labels, with intervals over patients.
 
+    Args:
+        sentences: all with maps of the same kinds, on one grid of patches.
+        top_k: the k of `hit_at_k`.
+        min_relative_share: what makes a patch a target.
+        thresholds: of `dice_thresholds`, from validation sentences; without them Dice is nan.
+        num_resamples: of the patients.
+        seed: draws them.
+
     Raises:
-        ValueError: if no sentence has a target, so that there is nothing to report.
+        ValueError: if no sentence has a target, so that there is nothing to report, or if a
+            similarity of a body patch is not finite.
     """
-    scored = [
-        (sentence, score)
-        for sentence in sentences
-        if (score := score_sentence(sentence, top_k=top_k, min_relative_share=min_relative_share))
-    ]
+    scored = [sentence for sentence in sentences if sentence.has_target]
     if not scored:
         raise ValueError(
             f"none of {len(sentences)} sentences has a mask on a body patch; "
             "expected at least one. Check that masks and crops lie on the same grid"
         )
-    labels, label_of_item = np.unique([s.label for s, _ in scored], return_inverse=True)
-    patient_ids = [sentence.patient_id for sentence, _ in scored]
-
-    def intervals(name: str) -> LabelIntervals:
-        values = np.array([getattr(score, name) for _, score in scored])
-        return mean_intervals(
-            values, label_of_item, len(labels), patient_ids, num_resamples=num_resamples, seed=seed
-        )
-
-    columns = {name: intervals(name) for name in FIGURES}
+    chance, values = _score(scored, top_k, min_relative_share, thresholds)
+    labels, label_of_item = np.unique([s.label for s in scored], return_inverse=True)
+    columns = {("chance", ""): chance}
+    for name, figures in values.items():
+        columns |= {(name, figure): column for figure, column in figures.items()}
+        if name != OWN:
+            columns |= {
+                (f"own - {name}", figure): values[OWN][figure] - column
+                for figure, column in figures.items()
+            }
+    intervals = means_intervals(
+        columns, label_of_item, len(labels), [s.patient_id for s in scored],
+        num_resamples=num_resamples, seed=seed,
+    )  # fmt: skip
+    counts = np.bincount(label_of_item)
+    names = tuple(values)
     rows = tuple(
-        GroundingRow(
-            label=str(label),
-            num_sentences=int((label_of_item == i).sum()),
-            **{name: columns[name].per_label[i] for name in FIGURES},
-        )
-        for i, label in enumerate(labels)
+        _row(str(label), int(counts[i]), names, intervals, i) for i, label in enumerate(labels)
     )
-    mean = GroundingRow("mean", len(scored), **{name: columns[name].mean for name in FIGURES})
-    return GroundingResult(rows, mean, len(sentences) - len(scored), top_k, min_relative_share)
+    mean = _row("mean", len(scored), names, intervals, None)
+    left_out = len(sentences) - len(scored)
+    return GroundingResult(rows, mean, left_out, top_k, min_relative_share, tuple(scored), values)
+
+
+def dice_thresholds(sentences: Sequence[GroundedSentence]) -> Thresholds:
+    """Return by map and label the similarity of the best mean Dice of validation sentences.
+
+    The label "" stands for labels that these sentences do not have: one threshold for all.
+    """
+    scored = [sentence for sentence in sentences if sentence.has_target]
+    if not scored:
+        return {}
+    groups = {"": scored} | {
+        label: [s for s in scored if s.label == label] for label in {s.label for s in scored}
+    }
+    return {
+        name: {
+            label: best_dice_threshold(
+                np.stack([s.maps[name] for s in group]),
+                np.stack([s.mask_share for s in group]),
+                np.stack([s.is_body for s in group]),
+            )
+            for label, group in groups.items()
+        }
+        for name in scored[0].maps
+    }
+
+
+def _score(
+    scored: Sequence[GroundedSentence],
+    top_k: int,
+    min_relative_share: float,
+    thresholds: Thresholds | None,
+) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
+    """Return the chance level of every sentence, and every figure of every map."""
+    body = np.stack([s.is_body for s in scored])
+    share = np.stack([s.mask_share for s in scored])
+    distance, depth = (np.stack([getattr(s, n) for s in scored]) for n in DISTANCES)
+    target = target_patches(share, body, min_relative_share=min_relative_share)
+    values = {}
+    for name in scored[0].maps:
+        maps = np.stack([s.maps[name] for s in scored])
+        if not np.isfinite(maps[body]).all():
+            raise ValueError(f"a similarity of a body patch in the map {name!r} is not finite")
+        of_label = (thresholds or {}).get(name, {})
+        missing = of_label.get("", np.nan)
+        threshold = np.array([of_label.get(s.label, missing) for s in scored])
+        values[name] = {
+            "hit": at_peak(target, maps, body).astype(float),
+            "hit_at_k": hit_at_k(maps, target, body, top_k),
+            "patch_auroc": patch_auroc(maps, target, body),
+            "average_precision": patch_average_precision(maps, target, body),
+            "dice": np.where(np.isnan(threshold), np.nan, dice(maps, share, body, threshold)),
+            "distance_mm": at_peak(distance, maps, body),
+            "depth_error_mm": at_peak(depth, maps, body),
+        }
+    return target.sum(axis=1) / body.sum(axis=1), values
+
+
+def _row(
+    label: str,
+    num_sentences: int,
+    names: Sequence[str],
+    intervals: Mapping[tuple[str, str], LabelIntervals],
+    number: int | None,
+) -> GroundingRow:
+    """Return the row of a label by its number, or of the mean."""
+
+    def pick(map_name: str, figure: str) -> Interval:
+        both = intervals[map_name, figure]
+        return both.mean if number is None else both.per_label[number]
+
+    def figures(map_name: str) -> MapFigures:
+        return MapFigures(**{figure: pick(map_name, figure) for figure in FIGURES})
+
+    return GroundingRow(
+        label,
+        num_sentences,
+        pick("chance", ""),
+        {name: figures(name) for name in names},
+        {name: figures(f"own - {name}") for name in names if name != OWN},
+    )

@@ -10,8 +10,9 @@ patient there is no interval: its ends are nan.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -19,6 +20,7 @@ from jaxtyping import Float, Int, Shaped
 from simcrop.evaluate.classification import auroc
 
 PERCENTILES = (2.5, 97.5)
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -172,15 +174,40 @@ def mean_intervals(
 
     An item is a sentence, say, and its value a hit (0 or 1). A nan value is left out.
     """
-    is_of_label = label_of_item[:, None] == np.arange(num_labels)
-    counts = (is_of_label & ~np.isnan(values)[:, None]).astype(float)
-    sums = counts * np.nan_to_num(values)[:, None]
-    weights = resample_patients(patient_ids, num_resamples=num_resamples, seed=seed)
-    return summarise(
-        _ratio(sums.sum(axis=0), counts.sum(axis=0)),
-        _ratio(weights @ sums, weights @ counts),
-        patient_ids,
-    )
+    return means_intervals(
+        {"": values}, label_of_item, num_labels, patient_ids, num_resamples=num_resamples, seed=seed
+    )[""]
+
+
+def means_intervals(
+    columns: Mapping[Key, Float[np.ndarray, " items"]],
+    label_of_item: Int[np.ndarray, " items"],
+    num_labels: int,
+    patient_ids: Sequence[str],
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> dict[Key, LabelIntervals]:
+    """Return `mean_intervals` of several figures of the same items, on the same resamples."""
+    patients, patient_of_item = np.unique(np.asarray(patient_ids), return_inverse=True)
+    weights = resample_patients(patients.tolist(), num_resamples=num_resamples, seed=seed)
+    cell = patient_of_item * num_labels + label_of_item
+    shape = (len(patients), num_labels)
+
+    def per_patient(values: np.ndarray) -> np.ndarray:
+        return np.bincount(cell, values, minlength=len(patients) * num_labels).reshape(shape)
+
+    results, last = {}, (np.empty(0), np.empty(0), np.empty(0))
+    for name, values in columns.items():
+        is_there = ~np.isnan(values)
+        if not np.array_equal(is_there, last[0]):  # counts cost as much as sums and rarely differ
+            counts = per_patient(is_there.astype(float))
+            last = is_there, counts.sum(axis=0), weights @ counts
+        sums = per_patient(np.nan_to_num(values))
+        results[name] = summarise(
+            _ratio(sums.sum(axis=0), last[1]), _ratio(weights @ sums, last[2]), patient_ids
+        )
+    return results
 
 
 def _aurocs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

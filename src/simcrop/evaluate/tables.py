@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from simcrop.evaluate.grounded_sentence import OWN
 from simcrop.evaluate.grounding import GroundingResult
 from simcrop.evaluate.intervals import Interval, LabelIntervals
 
@@ -80,7 +81,7 @@ def grounding_table(result: GroundingResult) -> Table:
             cell(row.hit),
             f"{row.swapped_hit.value:.2f}",
             cell(row.hit_difference),
-            f"{row.hit_at_k.value:.2f}",
+            f"{row.maps[OWN].hit_at_k.value:.2f}",
             cell(row.patch_auroc),
             f"{row.swapped_patch_auroc.value:.2f}",
         )

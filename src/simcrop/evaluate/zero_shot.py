@@ -8,77 +8,8 @@ Differs: pre-training pools the selected patches' embeddings and then takes a co
 selected similarities are averaged, which needs the maps only.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Bool, Float
-
-
-class Prompts(NamedTuple):
-    """Wordings that state a finding and wordings that deny it."""
-
-    positive: tuple[str, ...]
-    negative: tuple[str, ...]
-
-
-def _prompts(subject: str, verb: str = "is") -> Prompts:
-    return Prompts(
-        (f"{subject} {verb} observed.", f"{subject} {verb} seen."),
-        (f"No {subject[0].lower()}{subject[1:]} {verb} seen.", f"{subject} {verb} not observed."),
-    )
-
-
-# One entry per label of CT-RATE, worded like its reports.
-PROMPTS: dict[str, Prompts] = {
-    "Medical material": Prompts(
-        ("A catheter is observed.", "Metallic sutures are observed."),
-        ("No catheter is seen.", "No metallic sutures are seen."),
-    ),
-    "Arterial wall calcification": Prompts(
-        ("Calcified plaques are observed in the aorta.", "Aortic wall calcification is seen."),
-        ("No calcified plaques are seen in the aorta.", "No aortic wall calcification is seen."),
-    ),
-    "Cardiomegaly": Prompts(
-        ("The heart is enlarged.", "Heart size has increased."),
-        ("Heart contour and size are normal.", "The heart is not enlarged."),
-    ),
-    "Pericardial effusion": _prompts("Pericardial effusion"),
-    "Coronary artery wall calcification": Prompts(
-        ("Calcified plaques are observed in the coronary arteries.",),
-        ("No calcified plaques are seen in the coronary arteries.",),
-    ),
-    "Hiatal hernia": _prompts("Hiatal hernia"),
-    "Lymphadenopathy": Prompts(
-        ("Enlarged lymph nodes are observed.", "Lymphadenopathy is seen."),
-        ("No enlarged lymph nodes were detected.", "No lymphadenopathy is seen."),
-    ),
-    "Emphysema": Prompts(
-        ("Emphysematous changes are observed in both lungs.", "Emphysema is seen."),
-        ("No emphysematous changes are seen in the lungs.", "No emphysema is seen."),
-    ),
-    "Atelectasis": Prompts(
-        ("Atelectasis is observed.", "Linear atelectatic changes are seen."),
-        ("No atelectasis is seen.", "Atelectasis is not observed."),
-    ),
-    "Lung nodule": Prompts(
-        ("A pulmonary nodule is observed.", "A nodule is seen in the lung."),
-        ("No pulmonary nodule is seen.", "No nodule was detected in the lungs."),
-    ),
-    "Lung opacity": Prompts(
-        ("Ground-glass opacities are observed in the lungs.", "Lung opacity is seen."),
-        ("No ground-glass opacities are seen in the lungs.", "No lung opacity is seen."),
-    ),
-    "Pulmonary fibrotic sequela": Prompts(
-        ("Fibrotic sequelae are observed in the lungs.", "Sequela fibrotic changes are seen."),
-        ("No fibrotic sequelae are seen in the lungs.", "No sequela fibrotic changes are seen."),
-    ),
-    "Pleural effusion": _prompts("Pleural effusion"),
-    "Mosaic attenuation pattern": _prompts("Mosaic attenuation pattern"),
-    "Peribronchial thickening": _prompts("Peribronchial thickening"),
-    "Consolidation": _prompts("Consolidation"),
-    "Bronchiectasis": _prompts("Bronchiectasis"),
-    "Interlobular septal thickening": _prompts("Interlobular septal thickening"),
-}
 
 
 def pool_top_k(

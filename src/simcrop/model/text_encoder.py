@@ -56,11 +56,16 @@ class TextEncoder(nn.Module):
 
     def fingerprint(self) -> str:
         """Return a short hash of all weights, to tell one text encoder from another."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.bert.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return weights_fingerprint(self.bert)
+
+
+def weights_fingerprint(network: nn.Module) -> str:
+    """Return a short hash of all parameters and buffers of a network."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _load_bert(encoder: str) -> Any:  # a PreTrainedModel; transformers is imported late

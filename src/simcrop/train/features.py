@@ -7,7 +7,7 @@ FEATURES/features.json          feature, contract hash, versions
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,15 +57,19 @@ class Features:
             is_body=self.is_body[rows],
         )
 
-    def need_patches(self) -> Float[np.ndarray, "volumes patches shared"]:
-        """Return the patch embeddings as float32.
+    def stored_patches(self) -> Float[np.ndarray, "volumes patches shared"]:
+        """Return the patch embeddings in the half precision in which they are kept.
 
         Raises:
             ValueError: if the features were made without.
         """
         if self.patch_embeddings is None:
             raise ValueError("these features have no patch embeddings; pass with_patches=True")
-        return self.patch_embeddings.astype(np.float32)
+        return self.patch_embeddings
+
+    def need_patches(self) -> Float[np.ndarray, "volumes patches shared"]:
+        """Return the patch embeddings as float32, twice the size; raises as `stored_patches`."""
+        return self.stored_patches().astype(np.float32)
 
 
 def embed_store(
@@ -75,10 +79,11 @@ def embed_store(
     splits: Sequence[str] = ("train", "val", "test"),
     feature: str = "post_norm_gap",
     with_patches: bool = False,
+    only: Collection[str] | None = None,
     batch_size: int = 16,
     on_progress: Progress = lambda done, total, what: None,
 ) -> Features:
-    """Embed the volumes of a store; its contract must be the checkpoint's.
+    """Embed the volumes of a store, or `only` some; its contract must be the checkpoint's.
 
     Raises:
         DataError: with one line for each difference between the contracts, or if no volume of
@@ -89,6 +94,7 @@ def embed_store(
         (volume, store.study_of(volume), str(store.volumes.at[volume, "patient_id"]), split)
         for split in splits
         for volume in store.volume_ids(split)
+        if only is None or volume in only
     ]
     index = pd.DataFrame(rows, columns=["volume_id", "study_id", "patient_id", "split"])
 

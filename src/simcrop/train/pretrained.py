@@ -64,6 +64,7 @@ class Pretrained:
         config: the configuration it was trained with.
         contract: how it wants its volumes.
         feature: the feature that stands for a volume unless another is asked for.
+        text_fingerprint: hash of the weights of the text encoder it was trained with.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Pretrained:
         self.config = config
         self.feature = feature
         self.contract: Contract = config.contract()
-        self._text_fingerprint = text_fingerprint
+        self.text_fingerprint = text_fingerprint
         self._text_source = text_encoder or config.text.encoder
 
     @property
@@ -93,33 +94,35 @@ class Pretrained:
         Raises:
             CheckpointError: if it is not the one that the checkpoint was trained with.
         """
-        encoder = TextEncoder(self._text_source).to(self._device)
-        if encoder.fingerprint() != self._text_fingerprint:
+        encoder = TextEncoder(self._text_source).to(self.device)
+        if encoder.fingerprint() != self.text_fingerprint:
             raise CheckpointError(
                 complain(
                     f"text encoder {self._text_source!r} has other weights "
                     f"({encoder.fingerprint()})",
-                    f"those of the pre-training ({self._text_fingerprint})",
+                    f"those of the pre-training ({self.text_fingerprint})",
                     "Name the right one by `load(..., text_encoder=...)`.",
                 )
             )
         return encoder
 
     @cached_property
-    def _tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the text encoder."""
         return load_tokenizer(self._text_source)
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """Where the networks are."""
         return next(self.simcrop.parameters()).device
 
     def untrained(self, seed: int = 0) -> "Pretrained":
         """Return the same networks with fresh weights: the control for every comparison."""
         torch.manual_seed(seed)
         if self.simcrop.terms == ENCODER_ONLY:
-            alone = encoder_only(build_encoder(self.config)).to(self._device)
+            alone = encoder_only(build_encoder(self.config)).to(self.device)
             return Pretrained(
-                alone, self.config, self._text_fingerprint, self.feature, self._text_source
+                alone, self.config, self.text_fingerprint, self.feature, self._text_source
             )
         shape = self.simcrop.state_dict()
         vocabulary = shape.get("text_decoder.vocabulary.bias", torch.zeros(0))
@@ -129,7 +132,7 @@ class Pretrained:
             self.config, text_dim=max(text_dims, default=1), vocabulary_size=len(vocabulary)
         )
         return Pretrained(
-            fresh.to(self._device), self.config, self._text_fingerprint, self.feature,
+            fresh.to(self.device), self.config, self.text_fingerprint, self.feature,
             self._text_source,
         )  # fmt: skip
 
@@ -153,7 +156,7 @@ class Pretrained:
     def encode(self, crops: list[Crop]) -> EncodedVolume:
         """Return the encoder's tokens of crops, every patch being seen."""
         voxels = np.stack([normalise(crop.voxels, self.contract) for crop in crops])
-        patches = self.grid.cut(torch.from_numpy(voxels).to(self._device))
+        patches = self.grid.cut(torch.from_numpy(voxels).to(self.device))
         return self.simcrop.vision_encoder(patches, reach=self.simcrop.reach)
 
     def embed_volume(
@@ -204,14 +207,14 @@ class Pretrained:
     def _embed_sentence(self, sentence: str) -> Float[Tensor, "1 shared"]:
         windows, _ = tokenize_findings(
             Report(sentences=(sentence,)),
-            self._tokenizer,
+            self.tokenizer,
             max_words=self.config.text.max_words,
             min_pieces=1,
         )
         if not windows:
             raise ValueError(f"sentence {sentence!r} has no words")
-        ids = torch.tensor([windows[0].ids], device=self._device)
-        owners = torch.tensor([windows[0].sentence_of_word], device=self._device)
+        ids = torch.tensor([windows[0].ids], device=self.device)
+        owners = torch.tensor([windows[0].sentence_of_word], device=self.device)
         states = self.text_encoder(ids, torch.ones_like(ids, dtype=torch.bool))
         return self.simcrop.embed_sentences(states, owners, 1)[0]
 
