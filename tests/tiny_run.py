@@ -14,6 +14,7 @@ from simcrop.recipes import RECIPES
 from simcrop.report.tokens import load_tokenizer
 from simcrop.train.networks import build_simcrop
 from simcrop.train.pretrain import Pretraining
+from simcrop.train.run_folder import RunFolder
 from simcrop.train.text_states import TextStates
 
 SHORT = (
@@ -72,3 +73,8 @@ def read_metrics(path: Path) -> dict[str, dict[int, float]]:
         for row in csv.DictReader(file):
             values[row["name"]][int(row["step"])] = float(row["value"])
     return values
+
+
+def lasting_rows(run: RunFolder) -> list[str]:
+    """The logged values of a run but those that measure time."""
+    return [row for row in run.metrics.read_text().splitlines() if ",time/" not in row]

@@ -195,13 +195,13 @@ def test_settings_reach_the_run_and_resume_goes_on(simcrop, phantom_store, tmp_p
     assert written["optimizer"]["length"] == 3
     metrics = (run / "metrics.csv").read_text()
     assert "report_loss" not in metrics
-    result = simcrop("pretrain", "-o", run, "--resume")  # store and settings come from the run
+    result = simcrop("pretrain", "--resume", run)  # store and settings come from the run
+    assert f"next: simcrop embed --checkpoint {run} --store {phantom_store.folder}" in result.stderr
     assert (result.code, result.paths) == (0, [run / "checkpoint"])
     assert (run / "metrics.csv").read_text() == metrics
     assert_refused(simcrop(*command, *short), 1, "already holds a run")
-    assert_refused(
-        simcrop("pretrain", "-o", run, "--resume", "--set", "seed=1"), 1, "--set needs a new run"
-    )
+    for more in (["--set", "seed=1"], ["-o", run], ["tiny"]):
+        assert_refused(simcrop("pretrain", *more, "--resume", run), 2, "settings from the run")
 
 
 def test_a_recipe_is_printed_with_every_default_and_can_be_used_as_a_file(simcrop, tmp_path):

@@ -36,7 +36,7 @@ def test_wrong_usage_gives_exit_code_2(simcrop, arguments, message):
         (["pretrain", "huge", "-s", "none", "-o", "x"], "recipe 'huge'"),
         (["pretrain", "tiny", "-s", "none", "-o", "x"], "no readable contract.json"),
         (["pretrain", "tiny", "-s", "none", "-o", "x", "--set", "lr=1"], "expected a field"),
-        (["pretrain", "-o", "none", "--resume"], "config.yaml cannot be read"),
+        (["pretrain", "--resume", "none"], "config.yaml cannot be read"),
         (["recipe", "tiny", "--set", "terms.dark=true"], "expected a field"),
         (["embed", "-c", "none", "-v", "none", "-o", "x"], "is no checkpoint"),
         (["probe", "-c", "none", "-s", "none", "-o", "x"], "contract.json"),

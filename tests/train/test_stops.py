@@ -12,6 +12,7 @@ from simcrop.config import override
 from simcrop.errors import ConfigError, TrainingError
 from simcrop.train import pretrain as pretraining_step
 from simcrop.train.checkpoint import load_checkpoint
+from simcrop.train.resume_points import ResumePoints
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
 from simcrop.train.signals import StopOnSignal, Stopped
@@ -53,10 +54,12 @@ def test_a_signal_leaves_a_resume_point_and_the_run_goes_on(
 
     run = RunFolder(tmp_path / "run")
     before = signal.getsignal(getattr(signal, name))
-    with pytest.raises(Stopped, match=rf"stopped by {name} after [23] updates.*--resume"):
+    with pytest.raises(
+        Stopped, match=rf"stopped by {name} after [23] updates.*--resume {run.folder}"
+    ):
         pretrain(tiny(*FEW), phantom_store, run, on_progress=kill)
     assert signal.getsignal(getattr(signal, name)) == before
-    assert torch.load(run.resume, weights_only=True)["global_step"] in (2, 3)
+    assert torch.load(run.resume_points()[0], weights_only=True)["global_step"] in (2, 3)
     pretrain(tiny(*FEW), phantom_store, run, resume=True)
     for key, tensor in weights(undisturbed).items():
         assert tensor.equal(weights(run)[key])
@@ -65,7 +68,7 @@ def test_a_signal_leaves_a_resume_point_and_the_run_goes_on(
 def test_a_second_signal_acts_as_before(tmp_path):
     hits = []
     before = signal.signal(signal.SIGUSR1, lambda *_: hits.append(1))
-    stop = StopOnSignal(tmp_path / "last.ckpt")
+    stop = StopOnSignal(ResumePoints(RunFolder(tmp_path), every=1, keep=1))
     nothing = Trainer(logger=False, enable_checkpointing=False), LightningModule()
     try:
         stop.on_train_start(*nothing)
@@ -103,7 +106,7 @@ def test_a_signal_amid_accumulated_batches_waits_for_the_update(phantom_store, t
         patch.setattr(pretraining_step, "patch_loss", kill_in_second_batch)
         with pytest.raises(Stopped, match="stopped by SIGTERM after 1 updates"):
             pretrain(tiny(*settings), phantom_store, run)
-    assert torch.load(run.resume, weights_only=True)["global_step"] == 1
+    assert torch.load(run.resume_points()[0], weights_only=True)["global_step"] == 1
     pretrain(tiny(*settings), phantom_store, run, resume=True)
     for key, tensor in weights(whole).items():
         assert tensor.equal(weights(run)[key])

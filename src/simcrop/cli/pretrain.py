@@ -1,18 +1,25 @@
 """`simcrop pretrain`: learn from a store."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from simcrop.cli.options import Cache, Output, Settings
+from simcrop.cli.options import Cache, Settings
 from simcrop.cli.progress import progress
 
 
 def pretrain(
-    output: Output,
     recipe: Annotated[
-        str, typer.Argument(help="A recipe (paper, base, tiny, tiny_recommended) or YAML file.")
-    ] = "paper",
+        str | None,
+        typer.Argument(
+            help="A recipe (paper, base, tiny, tiny_recommended) or YAML file.",
+            show_default="paper",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the new run.")
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option("--store", "-s", help="Store made by `simcrop prepare`: folder or URL."),
@@ -20,35 +27,35 @@ def pretrain(
     settings: Settings = None,
     cache: Cache = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the output folder.")
-    ] = False,
-) -> None:
+        Path | None,
+        typer.Option(help="Go on with the run in this folder, which says all else; with --store "
+                     "if its store has moved."),
+    ] = None,
+) -> None:  # fmt: skip
     """Pre-train SimCroP on the training studies of a store."""
     import logging
 
-    from simcrop.config import override, read_config
+    from simcrop.config import located, override, read_config
     from simcrop.data.store import Store
-    from simcrop.errors import ConfigError
     from simcrop.recipes import load_recipe
     from simcrop.train.run import pretrain as run_pretraining
     from simcrop.train.run_folder import RunFolder
 
     logging.basicConfig(format="%(message)s")
     logging.getLogger("simcrop").setLevel(logging.INFO)
-    run = RunFolder(output)
-    if resume and settings:
-        raise ConfigError("--resume repeats the run's own settings; --set needs a new run")
-    if not resume and store is None:
-        raise typer.BadParameter("a new run needs --store")
-    config = read_config(run.config) if resume else override(load_recipe(recipe), settings or [])
+    if resume is not None:
+        if recipe or output or settings:
+            raise typer.BadParameter("--resume takes recipe, folder and settings from the run")
+        run = RunFolder(resume)
+        config = read_config(run.config)
+        opened = run.open_store(store, cache)
+    elif output is None or store is None:
+        raise typer.BadParameter("a new run needs --output and --store")
+    else:
+        run = RunFolder(output)
+        config = located(override(load_recipe(recipe or "paper"), settings or []))
+        opened = Store(store, cache=cache)
     with progress() as update:
-        run_pretraining(
-            config, Store(store or run.store(), cache=cache), run, resume=resume, on_progress=update
-        )
+        run_pretraining(config, opened, run, resume=resume is not None, on_progress=update)
     print(run.checkpoint)
-    typer.echo(
-        f"curves: {run.curves}\n"
-        f"next: simcrop probe --checkpoint {output} --store {store or run.store()} -o PROBE\n"
-        f"      simcrop ground --checkpoint {output} --volume CT --sentence '...' -o MAPS",
-        err=True,
-    )
+    typer.echo(f"curves: {run.curves}\nnext: " + "\n      ".join(run.next_commands()), err=True)

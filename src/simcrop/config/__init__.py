@@ -1,6 +1,6 @@
 """One typed, strict tree of settings, and its way in and out of YAML and the command line."""
 
-from simcrop.config.files import from_mapping, override, read_config, write_config
+from simcrop.config.files import from_mapping, located, override, read_config, write_config
 from simcrop.config.network_settings import (
     FusionConfig,
     MaskingConfig,
@@ -27,6 +27,7 @@ __all__ = [
     "VisionEncoderConfig",
     "VolumeConfig",
     "from_mapping",
+    "located",
     "override",
     "read_config",
     "write_config",

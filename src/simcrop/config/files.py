@@ -80,6 +80,27 @@ def override(config: Config, settings: list[str]) -> Config:
     return from_mapping(values, "--set")
 
 
+def located(config: Config) -> Config:
+    """Return the tree with folders named by their absolute paths, as a run folder keeps it.
+
+    A run is then resumed from any place; names on the hub stay.
+    """
+    encoder, init = config.text.encoder, config.vision_encoder.init
+    return config.model_copy(
+        update={
+            "text": config.text.model_copy(update={"encoder": _absolute(encoder)}),
+            "vision_encoder": config.vision_encoder.model_copy(
+                update={"init": None if init is None else _absolute(init)}
+            ),
+        }
+    )
+
+
+def _absolute(name: str) -> str:
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if folder.is_dir() and name != "packaged" else name
+
+
 def _parse(text: str, setting: str) -> object:
     try:
         value = yaml.safe_load(text)

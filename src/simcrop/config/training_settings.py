@@ -57,7 +57,13 @@ class TrainerConfig(Section):
     keep_in_memory: bool = False
     """Keep the int16 volumes in memory after the first read."""
     checkpoint_steps: Count = 500
-    """Updates between two resume points."""
+    """Updates between two resume points, and between two exports of the weights to checkpoint/."""
+    keep_checkpoints: Count = 2
+    """Resume points that are kept, the newest ones; with two, one that is damaged loses little."""
+    best: Annotated[str, Field(pattern="^val/[a-z_]+$")] | None = "val/total_loss"
+    """Validation figure by which the weights in best/ are chosen; null keeps none."""
+    best_is: Literal["lowest", "highest"] = "lowest"
+    """Which value of that figure is best."""
     validation_epochs: Count = 1
     """Epochs between two looks at the validation studies."""
     diagnostic_studies: Annotated[int, Field(ge=0)] = 8

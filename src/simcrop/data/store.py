@@ -32,6 +32,7 @@ class Store:
     Attributes:
         location: the folder or URL, as it was given.
         folder: where its files are on this machine.
+        cache: the folder for copies, as it was given.
         contract: the preprocessing that its volumes have been through.
         volumes: the manifest; one row per volume, indexed by volume_id.
         reports: findings, impression, sentences and patient_id, indexed by study_id.
@@ -59,6 +60,7 @@ class Store:
             DataError: if the folder is not a finished store, or has no such split.
         """
         self._files = StoreFiles(location, cache)
+        self.cache = cache
         self._cache = None if cache is None else cache / "uncompressed"
         self._copies: dict[str, tuple[Path, Shape3]] = {}
         self.location = self._files.location

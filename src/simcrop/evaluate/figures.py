@@ -63,7 +63,7 @@ def loss_curves(
 ) -> Figure:
     """Draw one panel per term, training and validation together.
 
-    `metrics` are columns named `train/patch_loss`, `val/patch_loss` and so on; nan rows, where
+    `metrics` are columns named `train/patch_loss`, `val/patch_loss`, `time/...`; nan rows, where
     a column was not logged, are passed over. A term that is positive and falls more than
     twenty-fold gets a logarithmic axis.
     """
@@ -73,7 +73,7 @@ def loss_curves(
     figure = new_figure(3.4 * num_columns, 2.7 * num_rows)
     grid = figure.subplots(num_rows, num_columns, squeeze=False)
     for axes, term in zip(grid.flat, terms, strict=False):
-        for name, color in (("train", COLORS[0]), ("val", COLORS[1])):
+        for name, color in (("train", COLORS[0]), ("val", COLORS[1]), ("time", GREY)):
             values = metrics.get(f"{name}/{term}")
             if values is not None:
                 is_logged = ~np.isnan(values)

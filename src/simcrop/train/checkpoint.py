@@ -14,16 +14,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from simcrop._version import __version__
 from simcrop.config import Config, from_mapping
-from simcrop.data.atomic import atomic_path
+from simcrop.data.atomic import atomic_folder, atomic_path
 from simcrop.data.contract import IMAGE, Contract, meet
 from simcrop.errors import CheckpointError, ConfigError, DataError, complain
 from simcrop.model.simcrop import SimCroP
@@ -70,11 +71,24 @@ def save_checkpoint(
     text_dim: int,
     text_fingerprint: str,
     step: int,
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write a checkpoint; each file is replaced whole, the weights first."""
+    """Write a checkpoint in place of the folder, whole: never new weights beside an old step.
+
+    Args:
+        folder: the checkpoint folder; whatever it held goes.
+        simcrop: the networks.
+        config: what they were trained with.
+        vocabulary: ids of the words that the text decoder predicts.
+        text_dim: width of the text encoder.
+        text_fingerprint: of its weights.
+        step: updates made.
+        about: more that config.json is to say.
+    """
     text = {"name": config.text.encoder, "dim": text_dim, "fingerprint": text_fingerprint}
     tensors = {**simcrop.state_dict(), "vocabulary": vocabulary}
-    _write(folder, tensors, config, {"step": step, "text_encoder": text})
+    with atomic_folder(folder) as unfinished:
+        _write(unfinished, tensors, config, {"step": step, "text_encoder": text, **about})
 
 
 def save_encoder(
@@ -114,7 +128,7 @@ def _write(
     }
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(folder / "model.safetensors") as path:
-        save_file(on_cpu, path, {"format": "pt"})
+        save_file(on_cpu, path, {"format": "pt", "step": str(about["step"])})
     with atomic_path(folder / "config.json") as path:
         path.write_text(json.dumps(description, indent=2), encoding="utf-8")
 
@@ -184,6 +198,8 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any], Config, dict[str, Tensor]
     description = _read_description(folder)
     try:
         tensors = load_file(folder / "model.safetensors")
+        with safe_open(folder / "model.safetensors", "pt") as file:
+            step = (file.metadata() or {}).get("step")
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             complain(
@@ -192,6 +208,8 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any], Config, dict[str, Tensor]
                 "Copy the checkpoint folder again, or resume the run.",
             )
         ) from error
+    if step not in (None, str(description["step"])):  # copied while a run replaced it
+        _refuse([f"weights after {step} updates, config.json after {description['step']}"], folder)
     try:
         config = from_mapping(description["config"], str(folder / "config.json"))
     except ConfigError as error:

@@ -154,7 +154,7 @@ class DiagnosticsCallback(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure and log; the sample is read once and kept."""
-        if not trainer.is_global_zero or not self.num_studies or trainer.logger is None:
+        if not trainer.is_global_zero or not self.num_studies or not trainer.loggers:
             return
         assert isinstance(pl_module, Pretraining)
         with torch.inference_mode(False):
@@ -163,4 +163,5 @@ class DiagnosticsCallback(Callback):
             batch = pl_module.transfer_batch_to_device(self._batch, pl_module.device, 0)
             found = diagnose(pl_module, batch)
         named = {f"val/{name}": value for name, value in found.items()}
-        trainer.logger.log_metrics(named, step=trainer.global_step)
+        for logger in trainer.loggers:
+            logger.log_metrics(named, step=trainer.global_step)

@@ -42,6 +42,10 @@ class Pretraining(LightningModule):
         vocabulary: ids of the words that the text decoder predicts, sorted.
         unknown_id: the id of [UNK], which stands for words outside the vocabulary.
         updates_per_epoch: makes epochs of the schedule into updates.
+
+    Attributes:
+        logged: the losses of the last training batch by their names in the logs; empty after a
+            bad one.
     """
 
     word_class: Tensor
@@ -66,6 +70,7 @@ class Pretraining(LightningModule):
         word_class[vocabulary] = torch.arange(len(vocabulary))
         self.register_buffer("word_class", word_class, persistent=False)
         self._batch_in_update = 0
+        self.logged: dict[str, Tensor] = {}
         self.on_bad_batch: OnBadBatch = lambda step, batch, losses: None
         self._updates_per_unit = updates_per_epoch if config.optimizer.unit == "epochs" else 1
 
@@ -203,7 +208,7 @@ class Pretraining(LightningModule):
         return total_loss(losses, weights)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """Return the total loss of one batch and log every term; None passes a bad batch over.
+        """Return the total loss of one batch and keep every term; None passes a bad batch over.
 
         Raises:
             TrainingError: after a bad loss, where the run is to stop.
@@ -213,6 +218,7 @@ class Pretraining(LightningModule):
         torch.manual_seed(generator.initial_seed())  # dropout
         losses = self.losses(batch, generator)
         total = self.total(losses)
+        self.logged = {}
         if not self._is_usable(total):
             self.on_bad_batch(self.global_step, batch, {**losses, "total_loss": total})
             if self.config.optimizer.bad_loss == "stop":
@@ -226,7 +232,7 @@ class Pretraining(LightningModule):
                     )
                 )
             return None
-        self._log("train", {**losses, "total_loss": total}, len(batch))
+        self.logged = _named("train", {**losses, "total_loss": total})
         return total
 
     def _is_usable(self, total: Tensor) -> bool:
@@ -240,11 +246,8 @@ class Pretraining(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the losses of a validation batch; the hidden patches are the same every time."""
         losses = self.losses(batch, step_generator(self.config.seed, _VALIDATION + batch_idx, 0))
-        self._log("val", {**losses, "total_loss": self.total(losses)}, len(batch))
-
-    def _log(self, split: str, values: dict[str, Tensor], num_studies: int) -> None:
-        named = {f"{split}/{name}": value.detach() for name, value in values.items()}
-        self.log_dict(named, batch_size=num_studies, sync_dist=split == "val")
+        named = _named("val", {**losses, "total_loss": self.total(losses)})
+        self.log_dict(named, batch_size=len(batch), sync_dist=True, logger=False)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -275,6 +278,10 @@ class Pretraining(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _named(split: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{split}/{name}": value.detach() for name, value in losses.items()}
 
 
 def step_generator(seed: int, step: int, rank: int) -> torch.Generator:

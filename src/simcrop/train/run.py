@@ -1,13 +1,13 @@
 """A pre-training run: store and configuration in, checkpoint and curves out, resumable."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 
 from simcrop.config import Config
 from simcrop.data.samples import Augmentation, StudyDataset
@@ -18,12 +18,17 @@ from simcrop.report.tokens import load_tokenizer
 from simcrop.train.checkpoint import initialise_encoder, save_checkpoint
 from simcrop.train.datamodule import PretrainingData
 from simcrop.train.diagnostics import DiagnosticsCallback
+from simcrop.train.exports import Exports
 from simcrop.train.features import check_contracts
 from simcrop.train.machine import Machine, machine_for, quiet_lightning
+from simcrop.train.metrics_file import MetricsFile
+from simcrop.train.moments import made_update
 from simcrop.train.networks import build_simcrop, set_up_blocks
 from simcrop.train.precision import with_precision
 from simcrop.train.pretrain import Pretraining
-from simcrop.train.run_folder import MetricsFile, RunFolder
+from simcrop.train.recording import Recorder, WaitingTime
+from simcrop.train.resume_points import ResumePoint, ResumePoints, WholeFile, newest_resume_point
+from simcrop.train.run_folder import RunFolder
 from simcrop.train.signals import StopOnSignal
 from simcrop.train.text_states import Progress, TextStates
 
@@ -42,13 +47,14 @@ def pretrain(
         config: what to run.
         store: prepared with the contract of `config`.
         run: where to write; must not hold a run unless it is resumed.
-        resume: go on from the run's last resume point.
+        resume: go on from the run's newest resume point, or from its beginning before the first.
         on_progress: called with (updates done, updates in all, what).
 
     Raises:
         ConfigError: if the folder is taken, or there is no such device or text encoder.
         DataError: if the store does not fit the configuration or has no training study.
-        CheckpointError: if there is nothing to resume.
+        CheckpointError: if no resume point of the run can be read.
+        TrainingError: if the run cannot go on: a bad loss, no room to write.
     """
     if config.vision_encoder.position == "stored":
         raise ConfigError(
@@ -62,37 +68,47 @@ def pretrain(
     config = with_precision(config)
     machine = machine_for(config.trainer.device, config.trainer.precision)
     text_encoder = TextEncoder(config.text.encoder)
-    first_step = run.resume_step() if resume else 0
-    if not resume:
-        run.start(config, store)
+    point = newest_resume_point(run) if resume else ResumePoint()
+    if resume:
+        rank_zero_only(run.cut_tables)(point.sizes)
+    else:
+        rank_zero_only(run.start)(config, store)
     texts = _text_states(config, store, text_encoder, on_progress)
-    data = _data(config, store, texts, first_step)
-    module = _module(config, text_encoder, texts, data, initial=not resume)
+    data = _data(config, store, texts, point.step)
+    module = _module(config, text_encoder, texts, data, initial=point.path is None)
     module.on_bad_batch = run.note_bad_batch
     fingerprint = text_encoder.fingerprint()
 
-    def export(step: int) -> None:
+    @rank_zero_only
+    def export(folder: Path, step: int, about: Mapping[str, Any]) -> None:
         save_checkpoint(
-            run.checkpoint,
+            folder,
             module.simcrop,
             config,
             vocabulary=module.vocabulary,
             text_dim=text_encoder.dim,
             text_fingerprint=fingerprint,
             step=step,
+            about=about,
         )
 
-    stop = StopOnSignal(run.resume)
+    metrics = MetricsFile(run.metrics)
+    points = ResumePoints(run, config.trainer.checkpoint_steps, config.trainer.keep_checkpoints)
+    stop = StopOnSignal(points)
+    waiting = WaitingTime()
+    recorder = Recorder(min(config.trainer.log_steps, _num_updates(config, data)), waiting)
+    callbacks: list[Callback] = [
+        recorder,
+        DiagnosticsCallback(data.val, config.trainer.diagnostic_studies),
+        Exports(run, config.trainer, metrics, export),
+        _ProgressCallback(recorder, on_progress),
+        stop,
+        points,
+    ]
     with quiet_lightning():
-        callbacks: list[Callback] = [
-            DiagnosticsCallback(data.val, config.trainer.diagnostic_studies),
-            _RunCallback(export, config.trainer.checkpoint_steps, on_progress),
-            stop,
-        ]
-        trainer = _trainer(config, machine, run, data, first_step, callbacks)
-        resume_point = run.resume if resume else None
+        trainer = _trainer(config, machine, data, metrics, callbacks, waiting)
         try:
-            trainer.fit(module, data, ckpt_path=resume_point, weights_only=resume or None)
+            trainer.fit(module, data, ckpt_path=point.path, weights_only=resume or None)
         except SystemExit as end:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from end
     if trainer.is_global_zero:
@@ -167,21 +183,14 @@ def _module(
 def _trainer(
     config: Config,
     machine: Machine,
-    run: RunFolder,
     data: PretrainingData,
-    first_step: int,
+    metrics: MetricsFile,
     callbacks: list[Callback],
+    waiting: WaitingTime,
 ) -> Trainer:
     settings, loop = config.optimizer, config.trainer
     device, precision = machine
-    num_updates = settings.length * (data.updates_per_epoch if settings.unit == "epochs" else 1)
-    resume_points = ModelCheckpoint(
-        run.resume.parent,
-        filename=run.resume.stem,
-        every_n_train_steps=loop.checkpoint_steps,
-        enable_version_counter=False,
-        save_on_train_epoch_end=False,
-    )
+    num_updates = _num_updates(config, data)
     has_val = len(data.val) > 0
     return Trainer(
         accelerator=device,
@@ -191,34 +200,42 @@ def _trainer(
         max_epochs=-1,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip,
-        logger=MetricsFile(run.metrics, first_step),
-        log_every_n_steps=min(loop.log_steps, num_updates),
+        logger=metrics,
+        profiler=waiting,
+        plugins=[WholeFile()],
         val_check_interval=loop.validation_epochs * data.batches_per_epoch if has_val else None,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[resume_points, *callbacks],
+        callbacks=callbacks,
     )
 
 
-class _RunCallback(Callback):
-    """Export the checkpoint now and then and at the end; report progress in updates."""
+def _num_updates(config: Config, data: PretrainingData) -> int:
+    settings = config.optimizer
+    return settings.length * (data.updates_per_epoch if settings.unit == "epochs" else 1)
 
-    def __init__(self, export: Callable[[int], None], every: int, on_progress: Progress) -> None:
-        self.export = export
-        self.every = every
+
+class _ProgressCallback(Callback):
+    """Report progress in updates, with the loss and the speed."""
+
+    def __init__(self, recorder: Recorder, on_progress: Progress) -> None:
+        self.recorder = recorder
         self.on_progress = on_progress
-        self.step = -1
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
         """Run after every batch; only a batch that made an update counts."""
-        if trainer.global_step == self.step or not trainer.is_global_zero:
+        if not made_update(trainer) or not trainer.is_global_zero:
             return
-        self.step = trainer.global_step
-        loss = trainer.callback_metrics.get("train/total_loss")
-        what = "pre-train" if loss is None else f"pre-train, loss {float(loss):.3f}"
-        self.on_progress(self.step, trainer.max_steps, what)
-        if self.step % self.every == 0 or self.step == trainer.max_steps:
-            self.export(self.step)
+        assert isinstance(pl_module, Pretraining)
+        what = "pre-train"
+        if pl_module.logged:
+            what += f", loss {float(pl_module.logged['train/total_loss']):.3f}"
+        if speed := self.recorder.speed:
+            what += f", {speed['time/studies_per_second']:.3g} studies/s"
+            what += f", {speed['time/waiting_share']:.0%} waiting for data"
+        self.on_progress(trainer.global_step, trainer.max_steps, what)

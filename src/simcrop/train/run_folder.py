@@ -1,37 +1,39 @@
 """The folder of a run: everything needed to repeat, resume and read it.
 
-RUN/config.yaml     every setting     RUN/run.json      versions, commit, seed, data
+RUN/config.yaml     every setting     RUN/run.json      versions, commit, seed, store, cache
 RUN/metrics.csv     step, name, value RUN/curves.png    the same as pictures
-RUN/checkpoint/     weights to use    RUN/resume/       Lightning's own file, to go on
+RUN/checkpoint/     weights to use    RUN/best/         those of the best validation figure
+RUN/resume/         Lightning's own files, to go on from
 RUN/bad_batches.csv step, studies and losses of batches whose loss was not usable
 """
 
 import csv
+import hashlib
 import json
+import os
+import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import pandas as pd
-import torch
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
+from safetensors import SafetensorError
 from torch import Tensor
 
 from simcrop.config import Config, write_config
 from simcrop.data.atomic import atomic_path
 from simcrop.data.samples import Batch
 from simcrop.data.store import Store
-from simcrop.errors import CheckpointError, ConfigError, complain
+from simcrop.errors import ConfigError, DataError, TrainingError, complain
 from simcrop.evaluate.figures import loss_curves
 from simcrop.train.checkpoint import versions
 
 
 class RunFolder:
-    """Names of the files of a run."""
+    """Names of the files of a run, and what is read from and written to them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,11 +43,11 @@ class RunFolder:
         self.curves = folder / "curves.png"
         self.bad_batches = folder / "bad_batches.csv"
         self.checkpoint = folder / "checkpoint"
-        self.resume = folder / "resume" / "last.ckpt"
+        self.best = folder / "best"
+        self.resume = folder / "resume"
 
-    @rank_zero_only
     def start(self, config: Config, store: Store) -> None:
-        """Make the folder and write down what is being run.
+        """Make the folder and write down what is being run; the configuration comes last.
 
         Raises:
             ConfigError: if the folder already holds a run.
@@ -55,11 +57,10 @@ class RunFolder:
                 complain(
                     f"{self.folder} already holds a run",
                     "a new folder",
-                    "Choose another -o, or go on with that run by --resume.",
+                    f"Choose another -o, or go on with that run: pretrain --resume {self.folder}",
                 )
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_config(config, self.config)
         description = {
             "recipe": config.name,
             "seed": config.seed,
@@ -67,9 +68,90 @@ class RunFolder:
             "versions": versions(),
             "contract_hash": config.contract().hash,
             "store": store.location,
+            "cache": None if store.cache is None else str(store.cache.absolute()),
             "num_volumes": len(store.volumes),
+            "volumes_hash": _volumes_hash(store),
         }
-        self.description.write_text(json.dumps(description, indent=2), encoding="utf-8")
+        with atomic_path(self.description) as path:
+            path.write_text(json.dumps(description, indent=2), encoding="utf-8")
+        with atomic_path(self.config) as path:
+            write_config(config, path)
+
+    def described(self) -> dict[str, Any]:
+        """Return what run.json says.
+
+        Raises:
+            ConfigError: if the folder holds no run.
+        """
+        try:
+            return json.loads(self.description.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                complain(
+                    f"{self.folder} holds no run ({error})",
+                    "a folder that `simcrop pretrain` wrote",
+                    "Check the path.",
+                )
+            ) from error
+
+    def open_store(self, moved_to: str | None = None, cache: Path | None = None) -> Store:
+        """Open the store of the run, or the place that it has moved to.
+
+        Raises:
+            DataError: if it is not there, or holds other volumes than when the run was started.
+        """
+        told = self.described()
+        if cache is None and told.get("cache"):
+            cache = Path(told["cache"])
+        remedy = f"If it has moved: simcrop pretrain --resume {self.folder} --store PLACE"
+        try:
+            store = Store(moved_to or told["store"], cache=cache)
+        except DataError as error:
+            found = f"the store of this run, {moved_to or told['store']}, cannot be opened"
+            raise DataError(complain(f"{found} ({error})", "a store", remedy)) from error
+        if _volumes_hash(store) != told["volumes_hash"]:
+            raise DataError(
+                complain(
+                    f"{store.location} holds other volumes than when {self.folder} was started",
+                    "the same in the same splits",
+                    "Start a new run on this store; it can begin from the weights: "
+                    "--set vision_encoder.init=CHECKPOINT.",
+                )
+            )
+        return store
+
+    def next_commands(self) -> tuple[str, ...]:
+        """Return what to type after the run, with its own paths."""
+        run, store = map(shlex.quote, (str(self.folder), self.described()["store"]))
+        return (
+            f"simcrop embed --checkpoint {run} --store {store} -o FEATURES",
+            f"simcrop probe --checkpoint {run} --store {store} -o PROBE",
+            f"simcrop ground --checkpoint {run} --volume CT --sentence '...' -o MAPS",
+        )
+
+    def resume_points(self) -> list[Path]:
+        """Return the files in `resume`, newest first."""
+        return sorted(self.resume.glob("step_*.ckpt"), reverse=True)
+
+    def _tables(self) -> tuple[Path, ...]:
+        return self.metrics, self.bad_batches
+
+    def table_sizes(self) -> dict[str, int]:
+        """Return the bytes of every table that grows in the course of the run, kept by the disk."""
+        sizes = {}
+        for path in filter(Path.exists, self._tables()):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                sizes[path.name] = file.seek(0, os.SEEK_END)
+        return sizes
+
+    def cut_tables(self, sizes: Mapping[str, int]) -> None:
+        """Cut off what the tables have gained since they had these sizes; new ones go."""
+        for path in filter(Path.exists, self._tables()):
+            if path.name not in sizes:
+                path.unlink()
+            elif path.stat().st_size > sizes[path.name]:
+                os.truncate(path, sizes[path.name])
 
     def draw_curves(self) -> Figure | None:
         """Draw every logged value against the step and keep the picture; None without a value."""
@@ -78,7 +160,8 @@ class RunFolder:
             return None
         wide = table.pivot_table(index="step", columns="name", values="value")
         figure = loss_curves(
-            wide.index.to_numpy(), {str(name): wide[name].to_numpy() for name in wide.columns}
+            wide.index.to_numpy(),
+            {str(name): wide[name].to_numpy() for name in table["name"].unique() if name in wide},
         )
         with atomic_path(self.curves) as path:
             figure.savefig(path, dpi=144)
@@ -86,39 +169,40 @@ class RunFolder:
 
     def note_bad_batch(self, step: int, batch: Batch, losses: Mapping[str, Tensor]) -> None:
         """Append the studies of a batch whose loss was not usable."""
-        is_new = not self.bad_batches.exists()
-        with self.bad_batches.open("a", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            if is_new:
-                rows.writerow(["step", "study_ids", *losses])
-            values = [float(loss.detach()) for loss in losses.values()]
-            rows.writerow([step, " ".join(batch.study_ids), *values])
+        values = [float(loss.detach()) for loss in losses.values()]
+        row = [step, " ".join(batch.study_ids), *values]
+        self._append(self.bad_batches, ["step", "study_ids", *losses], row)
 
-    def resume_step(self) -> int:
-        """Return the number of updates behind the run's resume point.
+    def _append(self, path: Path, header: list[str], row: list[Any]) -> None:
+        with writing(self.folder):
+            is_new = not path.exists()
+            with path.open("a", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows([header, row] if is_new else [row])
 
-        Raises:
-            CheckpointError: if there is nothing to resume.
-        """
-        if not self.resume.exists():
-            raise CheckpointError(
-                complain(f"{self.folder} has no resume point", f"{self.resume}", "Start it anew.")
+
+@contextmanager
+def writing(folder: Path) -> Generator[None]:
+    """Make one error of whatever happens when the files of a run cannot be written.
+
+    Raises:
+        TrainingError: naming the folder and the way to go on.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise TrainingError(
+            complain(
+                f"{folder} cannot be written ({error})",
+                "room for resume points and checkpoints",
+                "What was written before is whole. Make room, then go on: "
+                f"simcrop pretrain --resume {folder}",
             )
-        try:
-            saved = torch.load(self.resume, weights_only=True, map_location="cpu")
-            return int(saved["global_step"])
-        except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
-            raise CheckpointError(
-                complain(
-                    f"{self.resume} cannot be read ({error})",
-                    "the file that this run wrote",
-                    "Start the run anew in another folder.",
-                )
-            ) from error
+        ) from error
 
-    def store(self) -> str:
-        """Return the store that the run was started with."""
-        return json.loads(self.description.read_text(encoding="utf-8"))["store"]
+
+def _volumes_hash(store: Store) -> str:
+    parts = [store.volume_ids("train"), store.volume_ids("val")]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _commit() -> str | None:
@@ -129,46 +213,3 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-class MetricsFile(Logger):
-    """A Lightning logger that appends every value as one row: step, name, value.
-
-    Steps are updates, counted from 0 as Lightning counts them.
-    """
-
-    def __init__(self, path: Path, first_step: int) -> None:
-        super().__init__()
-        self.path = path
-        self._open(first_step)
-
-    @rank_zero_only
-    def _open(self, first_step: int) -> None:
-        path = self.path
-        if path.exists():  # a resumed run repeats the steps after its last resume point
-            header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            done = [row for row in rows if int(row.partition(",")[0]) < first_step]
-            path.write_text("".join([header, *done]), encoding="utf-8")
-        else:
-            path.write_text("step,name,value\n", encoding="utf-8")
-
-    @property
-    def name(self) -> str:
-        """Name that Lightning asks for."""
-        return "metrics"
-
-    @property
-    def version(self) -> str:
-        """Version that Lightning asks for."""
-        return ""
-
-    @rank_zero_only
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Ignore them: config.yaml holds every setting."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append the values of one step."""
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            rows = [(step, name, value) for name, value in metrics.items() if name != "epoch"]
-            csv.writer(file, lineterminator="\n").writerows(rows)

@@ -10,6 +10,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from simcrop.errors import SimCroPError
+from simcrop.train.moments import made_update, validation_follows
+from simcrop.train.resume_points import ResumePoints
 
 _SIGNALS = ("SIGTERM", "SIGUSR1")  # SLURM's end of time, and its --signal=USR1@SECONDS
 _Handler = Callable[[int, FrameType | None], Any] | int | None
@@ -27,11 +29,11 @@ class StopOnSignal(Callback):
     Outside the main thread nothing is noted.
 
     Args:
-        resume: the resume point to write.
+        points: writes the resume point.
     """
 
-    def __init__(self, resume: Path) -> None:
-        self.resume = resume
+    def __init__(self, points: ResumePoints) -> None:
+        self.points = points
         self._received: str | None = None
         self._stopped_by: str | None = None
         self._before: dict[int, _Handler] = {}
@@ -45,7 +47,7 @@ class StopOnSignal(Callback):
         if self._stopped_by:
             raise Stopped(
                 f"stopped by {self._stopped_by} after {updates} updates; the resume point is "
-                f"written. Go on: simcrop pretrain --resume -o {folder}"
+                f"written. Go on: simcrop pretrain --resume {folder}"
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,14 +60,21 @@ class StopOnSignal(Callback):
                 signal.signal(number, self._note)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """After an update: if any process has a signal, write a resume point and end the run."""
-        is_update = (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not is_update or trainer.should_stop:
+        """After an update: if any process has a signal, write a resume point and end the run.
+
+        A validation that would follow now is left to the run that resumes: the time is short.
+        """
+        if (
+            not made_update(trainer)
+            or trainer.should_stop
+            or trainer.global_step >= trainer.max_steps
+        ):
             return
         if trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
-            trainer.save_checkpoint(self.resume)
+            self.points.write(trainer, owes_validation=validation_follows(trainer))
             self._stopped_by = self._received or "a signal to another process"
             trainer.should_stop = True
+            trainer.limit_val_batches = 0  # Lightning validates when it is told to stop
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signals back."""
