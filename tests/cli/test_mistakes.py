@@ -14,7 +14,7 @@ from command_result import assert_refused
         (["phantom", "-o", "x", "--difficulty", "2"], "Invalid value for '--difficulty'"),
         (["prepare", "-i", "x", "-o", "x", "--val-fraction", "0.8", "--test-fraction", "0.5"],
          "leave nobody to train on"),
-        (["pretrain", "tiny", "-o", "x"], "a new run needs --store"),
+        (["pretrain", "tiny", "-o", "x"], "a new run needs --output and --store"),
         (["embed", "-c", "x", "-o", "x"], "give either --store or --volume"),
         (["embed", "-c", "x", "-o", "x", "-s", "x", "-v", "x"], "give either --store or --volume"),
         (["probe", "-c", "x", "-s", "x", "-o", "x", "--fraction", "0"], "a share above 0"),

@@ -35,6 +35,7 @@ SETTINGS = (
     "trainer.diagnostic_studies=2",
     "terms.masked_report=false",
     "fusion.dropout=0.1",
+    "trainer.precision=32",
 )
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from simcrop.config.section import BelowOne, Count, Positive, Section
+from simcrop.config.section import BelowOne, Count, Fraction, Positive, Section
 
 
 class OptimizerConfig(Section):
@@ -56,6 +56,9 @@ class TrainerConfig(Section):
     """Processes that read volumes."""
     keep_in_memory: bool = False
     """Keep the int16 volumes in memory after the first read."""
+    max_skipped: Fraction = 0.05
+    """Share of the training studies that may turn out unreadable before the run stops. Each is
+    named in skipped_studies.csv, and another study takes its place."""
     checkpoint_steps: Count = 500
     """Updates between two resume points, and between two exports of the weights to checkpoint/."""
     keep_checkpoints: Count = 2

@@ -38,14 +38,26 @@ class TextSample:
 
 
 @dataclass(frozen=True)
+class SkippedStudy:
+    """A study that could not be read, and why."""
+
+    study_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class StudySample:
-    """A crop of one volume of a study, in [-1, 1], and its words."""
+    """A crop of one volume of a study, in [-1, 1], and its words.
+
+    `skipped` names studies that could not be read for the batch of which this is the first.
+    """
 
     study_id: str
     voxels: Float[Tensor, "x y z"]
     is_padding: Bool[Tensor, "x y z"]
     is_body: Bool[Tensor, " patches"]
     text: TextSample
+    skipped: tuple[SkippedStudy, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ class Batch:
     is_masked: Bool[Tensor, "batch report_words"]
     report_is_valid: Bool[Tensor, "batch report_words"]
     report_states: Float[Tensor, "batch report_words report_dim"] | None
+    skipped: tuple[SkippedStudy, ...] = ()
 
     def __len__(self) -> int:
         return len(self.study_ids)
@@ -187,6 +200,7 @@ def collate(samples: list[StudySample]) -> Batch:
         is_masked=_pad([text.is_masked for text in texts]),
         report_is_valid=_pad([torch.ones_like(text.is_masked) for text in texts]),
         report_states=_pad([s for s in states if s is not None]) if is_cached else None,
+        skipped=tuple(study for sample in samples for study in sample.skipped),
     )
 
 

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
 from simcrop.config import Config
+from simcrop.data.replacement import ReadableStudies
 from simcrop.data.samples import StudyDataset, collate
 
 
@@ -68,8 +69,8 @@ class PretrainingData(LightningDataModule):
         self, train: StudyDataset, val: StudyDataset, config: Config, start: int = 0
     ) -> None:
         super().__init__()
-        self.train = train
-        self.val = val
+        self.train = ReadableStudies(train, replace=True)
+        self.val = ReadableStudies(val, replace=False)
         self.config = config
         self.start = start
 

@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Int
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from simcrop.data.samples import Batch, StudyDataset, collate
+from simcrop.data.replacement import ReadableStudies
+from simcrop.data.samples import Batch, collate
 from simcrop.model.patch_masking import PatchMasking, mask_patches
 from simcrop.objectives.alignment import pool_patches, select_top_k, similarity_map
 from simcrop.objectives.report_modelling import counted_words
@@ -147,7 +148,7 @@ class DiagnosticsCallback(Callback):
         num_studies: how many of them; always the first ones.
     """
 
-    def __init__(self, studies: StudyDataset, num_studies: int) -> None:
+    def __init__(self, studies: ReadableStudies, num_studies: int) -> None:
         self.studies = studies
         self.num_studies = min(num_studies, len(studies))
         self._batch: Batch | None = None
@@ -159,7 +160,9 @@ class DiagnosticsCallback(Callback):
         assert isinstance(pl_module, Pretraining)
         with torch.inference_mode(False):
             if self._batch is None:
-                self._batch = collate([self.studies[0, i] for i in range(self.num_studies)])
+                self._batch = collate(
+                    self.studies.__getitems__([(0, i) for i in range(self.num_studies)])
+                )
             batch = pl_module.transfer_batch_to_device(self._batch, pl_module.device, 0)
             found = diagnose(pl_module, batch)
         named = {f"val/{name}": value for name, value in found.items()}

@@ -1,6 +1,5 @@
 """Weights to use, written in the course of a run: the last ones, and the best by a figure."""
 
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -66,15 +65,7 @@ class Exports(Callback):
         if not math.isfinite(value):
             return None
         sign = -1 if self.settings.best_is == "highest" else 1
-        best = best_of(self.run)
+        best = self.run.best_value()
         if best is not None and not sign * value < sign * best:
             return None
         return {"best": {"figure": figure, "value": value}}
-
-
-def best_of(run: RunFolder) -> float | None:
-    """Return the value of the figure by which best/ was chosen; None before it was."""
-    path = run.best / "config.json"
-    if not path.exists():
-        return None
-    return json.loads(path.read_text(encoding="utf-8"))["best"]["value"]

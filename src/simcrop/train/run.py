@@ -1,6 +1,7 @@
 """A pre-training run: store and configuration in, checkpoint and curves out, resumable."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from simcrop.train.recording import Recorder, WaitingTime
 from simcrop.train.resume_points import ResumePoint, ResumePoints, WholeFile, newest_resume_point
 from simcrop.train.run_folder import RunFolder
 from simcrop.train.signals import StopOnSignal
+from simcrop.train.skipped import SkippedStudies
 from simcrop.train.text_states import Progress, TextStates
 
 
@@ -100,6 +102,7 @@ def pretrain(
     callbacks: list[Callback] = [
         recorder,
         DiagnosticsCallback(data.val, config.trainer.diagnostic_studies),
+        SkippedStudies(run, len(data.train), config.trainer.max_skipped),
         Exports(run, config.trainer, metrics, export),
         _ProgressCallback(recorder, on_progress),
         stop,
@@ -111,6 +114,8 @@ def pretrain(
             trainer.fit(module, data, ckpt_path=point.path, weights_only=resume or None)
         except SystemExit as end:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from end
+        except DataError as error:  # a reading process sends its traceback along
+            raise DataError(str(error).rpartition("DataError: ")[2].strip(), error.kind) from error
     if trainer.is_global_zero:
         run.draw_curves()
     stop.raise_if_stopped(trainer.global_step, run.folder)
@@ -123,7 +128,10 @@ def _text_states(
     used = {
         store.study_of(volume) for split in ("train", "val") for volume in store.volume_ids(split)
     }
-    reports = {study: store.report(study) for study in sorted(used)}
+    reports = {}
+    for study in sorted(used):
+        with suppress(DataError, KeyError):  # met again, and named, when the study is to be read
+            reports[study] = store.report(study)
     return TextStates(
         reports,
         config,

@@ -5,6 +5,7 @@ RUN/metrics.csv     step, name, value RUN/curves.png    the same as pictures
 RUN/checkpoint/     weights to use    RUN/best/         those of the best validation figure
 RUN/resume/         Lightning's own files, to go on from
 RUN/bad_batches.csv step, studies and losses of batches whose loss was not usable
+RUN/skipped_studies.csv   step, split, study and reason of studies that could not be read
 """
 
 import csv
@@ -13,6 +14,7 @@ import json
 import os
 import shlex
 import subprocess
+import uuid
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +27,7 @@ from torch import Tensor
 
 from simcrop.config import Config, write_config
 from simcrop.data.atomic import atomic_path
-from simcrop.data.samples import Batch
+from simcrop.data.samples import Batch, SkippedStudy
 from simcrop.data.store import Store
 from simcrop.errors import ConfigError, DataError, TrainingError, complain
 from simcrop.evaluate.figures import loss_curves
@@ -42,6 +44,7 @@ class RunFolder:
         self.metrics = folder / "metrics.csv"
         self.curves = folder / "curves.png"
         self.bad_batches = folder / "bad_batches.csv"
+        self.skipped = folder / "skipped_studies.csv"
         self.checkpoint = folder / "checkpoint"
         self.best = folder / "best"
         self.resume = folder / "resume"
@@ -62,6 +65,7 @@ class RunFolder:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         description = {
+            "id": uuid.uuid4().hex[:12],
             "recipe": config.name,
             "seed": config.seed,
             "commit": _commit(),
@@ -72,10 +76,24 @@ class RunFolder:
             "num_volumes": len(store.volumes),
             "volumes_hash": _volumes_hash(store),
         }
-        with atomic_path(self.description) as path:
-            path.write_text(json.dumps(description, indent=2), encoding="utf-8")
+        self._describe(description)
         with atomic_path(self.config) as path:
             write_config(config, path)
+
+    def note_length(self, num_updates: int) -> None:
+        """Write down how many updates the run is to make."""
+        self._describe({**self.described(), "num_updates": num_updates})
+
+    def _describe(self, description: dict[str, Any]) -> None:
+        with atomic_path(self.description) as path:
+            path.write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+    def best_value(self) -> float | None:
+        """Return the value of the figure by which best/ was chosen; None before it was."""
+        path = self.best / "config.json"
+        if not path.exists():
+            return None
+        return json.loads(path.read_text(encoding="utf-8"))["best"]["value"]
 
     def described(self) -> dict[str, Any]:
         """Return what run.json says.
@@ -134,7 +152,7 @@ class RunFolder:
         return sorted(self.resume.glob("step_*.ckpt"), reverse=True)
 
     def _tables(self) -> tuple[Path, ...]:
-        return self.metrics, self.bad_batches
+        return self.metrics, self.bad_batches, self.skipped
 
     def table_sizes(self) -> dict[str, int]:
         """Return the bytes of every table that grows in the course of the run, kept by the disk."""
@@ -155,16 +173,10 @@ class RunFolder:
 
     def draw_curves(self) -> Figure | None:
         """Draw every logged value against the step and keep the picture; None without a value."""
-        table = pd.read_csv(self.metrics)
-        if table.empty:  # stopped before the first value was logged
-            return None
-        wide = table.pivot_table(index="step", columns="name", values="value")
-        figure = loss_curves(
-            wide.index.to_numpy(),
-            {str(name): wide[name].to_numpy() for name in table["name"].unique() if name in wide},
-        )
-        with atomic_path(self.curves) as path:
-            figure.savefig(path, dpi=144)
+        figure = draw_values(pd.read_csv(self.metrics))
+        if figure is not None:
+            with atomic_path(self.curves) as path:
+                figure.savefig(path, dpi=144)
         return figure
 
     def note_bad_batch(self, step: int, batch: Batch, losses: Mapping[str, Tensor]) -> None:
@@ -173,11 +185,25 @@ class RunFolder:
         row = [step, " ".join(batch.study_ids), *values]
         self._append(self.bad_batches, ["step", "study_ids", *losses], row)
 
+    def note_skipped(self, step: int, split: str, study: SkippedStudy) -> None:
+        """Append a study that could not be read."""
+        row = [step, split, study.study_id, study.reason]
+        self._append(self.skipped, ["step", "split", "study_id", "reason"], row)
+
     def _append(self, path: Path, header: list[str], row: list[Any]) -> None:
         with writing(self.folder):
             is_new = not path.exists()
             with path.open("a", newline="", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerows([header, row] if is_new else [row])
+
+
+def draw_values(values: pd.DataFrame) -> Figure | None:
+    """Draw step, name and value of what a run logged, as curves; None without a value."""
+    if values.empty:  # stopped before the first value was logged
+        return None
+    wide = values.pivot_table(index="step", columns="name", values="value")
+    names = [name for name in values["name"].unique() if name in wide]
+    return loss_curves(wide.index.to_numpy(), {str(n): wide[n].to_numpy() for n in names})
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from torch import Tensor
 from simcrop.config import Config
 from simcrop.data.augmentation import generator_for
 from simcrop.data.samples import TextSample
+from simcrop.errors import DataError, complain
 from simcrop.model.text_encoder import TextEncoder
 from simcrop.report.negation import is_normal_statement
 from simcrop.report.sections import Report
@@ -140,7 +141,7 @@ class TextStates:
         """Return the word ids that the text decoder may predict, sorted."""
         if self.config.text.vocabulary == "full":
             return torch.arange(len(self.tokenizer))
-        used = {piece for study in studies for piece in self.texts[study].report_ids}
+        used = {piece for text in self._texts_of(studies) for piece in text.report_ids}
         return torch.tensor(sorted(used | set(self.tokenizer.all_special_ids)))
 
     def sentence_weights(self, studies: list[str]) -> dict[int, float]:
@@ -149,18 +150,29 @@ class TextStates:
         "inverse_frequency" is log(1 + number of reports / reports that say it), scaled to mean
         1 over all occurrences: normal statements recur in most reports and point nowhere.
         """
-        keys = [{sentence_key(x) for x in self.texts[s].sentences} for s in studies]
+        keys = [{sentence_key(x) for x in text.sentences} for text in self._texts_of(studies)]
         counts: dict[int, int] = {}
         for key in (key for report in keys for key in report):
             counts[key] = counts.get(key, 0) + 1
         if self.config.alignment.sentence_weights == "equal" or not counts:
             return dict.fromkeys(counts, 1.0)
-        raw = {key: float(np.log(1 + len(studies) / n)) for key, n in counts.items()}
+        raw = {key: float(np.log(1 + len(keys) / n)) for key, n in counts.items()}
         mean = sum(raw[key] * n for key, n in counts.items()) / sum(counts.values())
         return {key: weight / mean for key, weight in raw.items()}
 
+    def _texts_of(self, studies: list[str]) -> list[StudyText]:
+        return [self.texts[study] for study in studies if study in self.texts]
+
     def sample(self, study: str, epoch: int, weights: Mapping[int, float]) -> TextSample:
-        """Return the text of a study as the networks need it in this epoch."""
+        """Return the text of a study as the networks need it in this epoch.
+
+        Raises:
+            DataError: if its report could not be read.
+        """
+        if study not in self.texts:
+            raise DataError(
+                complain(f"study {study}: no readable report", "a row", "See reports.csv.")
+            )
         text = self.texts[study]
         rng = generator_for(self.config.seed, epoch, _stable_number(study))
         if self._variants:
