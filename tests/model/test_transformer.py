@@ -99,3 +99,12 @@ def test_a_block_that_keeps_no_activations_gives_the_same_values_and_gradients(f
         found.append((out, *gradients))
     for one, other in zip(*found, strict=True):
         assert torch.equal(one, other)
+
+
+def test_tokens_apart_are_those_of_a_mask_that_lets_only_the_first_look_around():
+    torch.manual_seed(0)
+    block, tokens = PreNormBlock(12, 3, 2.0).double(), torch.rand(2, 7, 12).double()
+    may_attend = torch.eye(7, dtype=torch.bool)
+    may_attend[0] = True
+    masked = block(tokens, may_attend[None, None])
+    torch.testing.assert_close(block.apart(tokens), masked, rtol=0, atol=1e-12)

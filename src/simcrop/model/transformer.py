@@ -42,10 +42,26 @@ class Attention(nn.Module):
 
         `may_attend` is True where a query may look at a key; every query needs one such key.
         """
+        return self._attend(queries, self.key_value(context), may_attend, dropout)
+
+    def apart(self, tokens: Tokens) -> Tokens:
+        """Return what comes of attention where only the first token looks at the others.
+
+        A token that sees itself alone attends to its own value; the N x N table is spared.
+        """
+        key_value = self.key_value(tokens)
+        values = key_value[:, 1:, key_value.shape[-1] // 2 :]
+        return torch.cat([self._attend(tokens[:, :1], key_value, None, 0.0), values], dim=1)
+
+    def _attend(
+        self,
+        queries: Float[Tensor, "batch queries dim"],
+        key_value: Float[Tensor, "batch keys twice_dim"],
+        may_attend: Bool[Tensor, "#batch #heads #queries keys"] | None,
+        dropout: float,
+    ) -> Float[Tensor, "batch queries dim"]:
         q = rearrange(self.query(queries), "b n (h d) -> b h n d", h=self.heads)
-        k, v = rearrange(
-            self.key_value(context), "b n (two h d) -> two b h n d", two=2, h=self.heads
-        )
+        k, v = rearrange(key_value, "b n (two h d) -> two b h n d", two=2, h=self.heads)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=may_attend, dropout_p=dropout)
         return rearrange(attended, "b h n d -> b n (h d)")
 
@@ -99,7 +115,14 @@ class PreNormBlock(nn.Module):
             may_attend = may_attend[:, :, first_query:]
         normed = self.attention_norm(tokens)
         attended = self.attention(normed[:, first_query:], normed, may_attend)
-        tokens = tokens[:, first_query:] + self.attention_output(attended)
+        return self._add(tokens[:, first_query:], attended)
+
+    def apart(self, tokens: Tokens) -> Tokens:
+        """Return the tokens after the block where only the first looks at the others."""
+        return self._add(tokens, self.attention.apart(self.attention_norm(tokens)))
+
+    def _add(self, tokens: Tokens, attended: Tokens) -> Tokens:
+        tokens = tokens + self.attention_output(attended)
         return tokens + self.mlp(self.mlp_norm(tokens))
 
 

@@ -34,6 +34,7 @@ class VisionEncoder(nn.Module):
         dim, depth, heads, mlp_ratio: size of the transformer.
         position: name of the position table, see `position_embedding`; "stored" for a table
             that comes with the weights.
+        patch_embedding: what makes patches into tokens; linear unless given.
 
     Raises:
         ValueError: if the position table is unknown or the width does not suit it.
@@ -50,11 +51,12 @@ class VisionEncoder(nn.Module):
         heads: int = 12,
         mlp_ratio: float = 4.0,
         position: str = "sine_cosine_3d",
+        patch_embedding: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.grid = grid
         self.dim = dim
-        self.patch_embedding = PatchEmbedding(grid, dim)
+        self.patch_embedding = patch_embedding or PatchEmbedding(grid, dim)
         self.cls_token = nn.Parameter(torch.empty(dim))
         self.blocks = nn.ModuleList([PreNormBlock(dim, heads, mlp_ratio) for _ in range(depth)])
         self.norm = nn.LayerNorm(dim, eps=1e-6)
@@ -89,9 +91,10 @@ class VisionEncoder(nn.Module):
             patches, position = gather(patches, visible), position[visible]
         tokens = self.patch_embedding(patches) + position
         tokens = torch.cat([repeat(self.cls_token, "d -> b 1 d", b=B), tokens], dim=1)
-        may_attend = None if reach is None else self._local(reach, N, visible)
+        may_attend = self._local(reach, N, visible) if reach else None
         for block in self.blocks:
-            tokens = block(tokens, may_attend)
+            assert isinstance(block, PreNormBlock)
+            tokens = block.apart(tokens) if reach == 0 else block(tokens, may_attend)
         normed = self.norm(tokens)
         return EncodedVolume(normed[:, 0], normed[:, 1:], tokens[:, 1:])
 
