@@ -31,6 +31,11 @@ PAPER_VALUES = {
         "heads": 12,
         "mlp_ratio": 4.0,
         "position": "sine_cosine_3d",
+        "embedding": "linear",
+        "block_shape": (2, 2, 2),  # this and the next three only serve `embedding: cells`
+        "cell_shape": (2, 2, 1),
+        "cell_dim": 48,
+        "levels_hu": (-1000, -900, -800, -650, -450, -200, -80, 10, 60, 150, 300, 700),
         "init": None,  # the authors: MAE blocks, which have to be named
     },
     "vision_decoder": {"dim": 768, "depth": 4, "heads": 16},
@@ -38,6 +43,7 @@ PAPER_VALUES = {
         "encoder": "microsoft/BiomedVLP-CXR-BERT-specialized",
         "max_words": 512,
         "long_reports": "window",
+        "context": "report",
         "min_pieces": 3,
         "max_sentences": 64,
         "vocabulary": "full",
@@ -195,6 +201,10 @@ def test_an_impossible_setting_names_itself_or_its_field(setting, message):
     [
         (["volume.crop_shape=[60, 48, 35]"], "not a whole number of patches"),
         (["volume.window_hu=[100, -100]"], "expected low < high"),
+        (
+            ["vision_encoder.embedding=cells", "vision_encoder.cell_shape=[4, 2, 1]"],
+            "cells do not fill a patch",
+        ),
         (["vision_encoder.heads=5"], "vision_encoder.dim 64 is no multiple of its 5 heads"),
         (["vision_decoder.heads=5"], "vision_decoder.dim 48 is no multiple of its 5 heads"),
         (["fusion.heads=5"], "fusion.dim 96 is no multiple of its 5 heads"),

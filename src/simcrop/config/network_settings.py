@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from simcrop.config.section import Count, Fraction, Positive, Section, Width
+from simcrop.config.section import Axes3, Count, Fraction, Positive, Section, Width
 
 
 class VisionEncoderConfig(Section):
@@ -21,6 +21,21 @@ class VisionEncoderConfig(Section):
     position: Literal["sine_cosine_3d", "two_axis", "stored"] = "sine_cosine_3d"
     """Position table; `two_axis` is the authors' one, which ignores depth (D-20); `stored` comes
     with converted weights and is not for training."""
+    embedding: Literal["linear", "cells"] = "linear"
+    """How the voxels of a patch become a token: one linear map (KNOWN), or cells that tell
+    densities apart before it (recommended at the tiny size)."""
+    block_shape: Axes3 = (2, 2, 2)
+    """Of `cells`: voxels along x, y, z whose shares are averaged. Ours."""
+    cell_shape: Axes3 = (2, 2, 1)
+    """Of `cells`: blocks of a cell along x, y, z; cells fill the patch. Ours."""
+    cell_dim: Count = 48
+    """Of `cells`: width of a cell's answer. Ours."""
+    levels_hu: tuple[float, ...] = (
+        -1000, -900, -800, -650, -450, -200, -80, 10, 60, 150, 300, 700,
+    )  # fmt: skip
+    """Of `cells`: HU, ascending, between which voxels are shared out: air, holes, lung, haze,
+    fat, water, muscle, blood with contrast, bone, calcium. What lies outside `volume.window_hu` is
+    lost. Ours."""
     init: str | None = None
     """Folder of a checkpoint from whose encoder training starts. The authors start from the blocks
     of an ImageNet MAE ViT-B (INFERRED, strong): `simcrop convert FILE --source mae`; null starts

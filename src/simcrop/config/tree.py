@@ -59,6 +59,12 @@ class Config(Section):
         num_patches = self.contract().patch_grid.num_patches
         if num_patches * (1 - self.masking.patch_ratio) < 1:
             raise ValueError(f"masking.patch_ratio hides all {num_patches} patches")
+        encoder = self.vision_encoder
+        cells = (encoder.block_shape, encoder.cell_shape, self.volume.patch_shape)
+        if encoder.embedding == "cells" and any(
+            p % (b * c) for b, c, p in zip(*cells, strict=True)
+        ):
+            raise ValueError("vision_encoder: cells do not fill a patch of volume.patch_shape")
         for name in ("vision_encoder", "vision_decoder", "fusion"):
             part = getattr(self, name)
             if part.dim % part.heads:

@@ -2,6 +2,7 @@
 
 from simcrop.config import Config, TrainerConfig
 from simcrop.geometry import PatchGrid
+from simcrop.model.cell_embedding import CellEmbedding
 from simcrop.model.fusion import FusionLayer
 from simcrop.model.simcrop import SimCroP, Terms
 from simcrop.model.text_decoder import TextDecoder
@@ -15,7 +16,20 @@ ENCODER_ONLY = Terms(False, False, False, False)
 def build_encoder(config: Config) -> VisionEncoder:
     """Return the untrained vision encoder."""
     grid = PatchGrid(config.volume.crop_shape, config.volume.patch_shape)
-    return VisionEncoder(grid, **config.vision_encoder.model_dump(exclude={"init"}))
+    settings = config.vision_encoder
+    sizes = settings.model_dump(include={"dim", "depth", "heads", "mlp_ratio", "position"})
+    if settings.embedding == "linear":
+        return VisionEncoder(grid, **sizes)
+    low, high = config.volume.window_hu
+    cells = CellEmbedding(
+        grid,
+        settings.dim,
+        block_shape=settings.block_shape,
+        cell_shape=settings.cell_shape,
+        cell_dim=settings.cell_dim,
+        levels=[2 * (hu - low) / (high - low) - 1 for hu in settings.levels_hu],
+    )
+    return VisionEncoder(grid, **sizes, patch_embedding=cells)
 
 
 def encoder_only(encoder: VisionEncoder) -> SimCroP:
