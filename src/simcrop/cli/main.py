@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from simcrop._version import __version__
+from simcrop.cli.benchmark import benchmark
 from simcrop.cli.check import check
 from simcrop.cli.convert import convert
 from simcrop.cli.demo import demo
@@ -46,6 +47,7 @@ for command in (
     ground_eval,
     recipe,
     demo,
+    benchmark,
 ):
     app.command()(command)
 

@@ -1,7 +1,7 @@
 """Findings of a store's volumes from sentences alone."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from simcrop.data.store import Store
 from simcrop.evaluate.intervals import LabelIntervals, auroc_intervals
@@ -14,7 +14,15 @@ from simcrop.train.pretrained import Pretrained
 def zero_shot(
     pretrained: Pretrained, store: Store, features: Features
 ) -> tuple[tuple[str, ...], LabelIntervals]:
-    """Return label names and AUROC of findings from prompts alone, for the volumes given.
+    """Return label names and AUROC of findings from prompts alone, for the volumes given."""
+    names, scores, labels = zero_shot_scores_of(pretrained, store, features)
+    return names, auroc_intervals(scores, labels, features.index["patient_id"].tolist())
+
+
+def zero_shot_scores_of(
+    pretrained: Pretrained, store: Store, features: Features
+) -> tuple[tuple[str, ...], Float[np.ndarray, "volumes labels"], Int[np.ndarray, "volumes labels"]]:
+    """Return label names, each volume's score of each finding from prompts alone, and the truth.
 
     Only labels that have prompts are scored; nothing is fitted.
     """
@@ -23,8 +31,7 @@ def zero_shot(
     patches = features.need_patches()
     columns = [_score(pretrained, patches, features.is_body, PROMPTS[name]) for name in names]
     labels = table.loc[features.index["study_id"], list(names)].to_numpy(dtype=np.int64)
-    patients = features.index["patient_id"].tolist()
-    return names, auroc_intervals(np.stack(columns, axis=1), labels, patients)
+    return names, np.stack(columns, axis=1), labels
 
 
 def _score(

@@ -1,0 +1,153 @@
+"""The benchmark as a whole: phantoms, cells one after the other, and tables of what is there.
+
+    FOLDER/archive, FOLDER/store            the phantoms
+    FOLDER/cells/VARIANT/seed_N             one cell each, see `cell`
+    FOLDER/results.json, table.md, *.png    from the cells that are finished
+
+A run may be stopped at any moment and started again with the same options: finished cells are
+kept, an unfinished one goes on from its last resume point.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simcrop.benchmark.cell import Cell, run_cell
+from simcrop.benchmark.figures import draw
+from simcrop.benchmark.measures import Ruler
+from simcrop.benchmark.summary import CLASSIFICATION, GROUNDING, Summary
+from simcrop.benchmark.variants import QUICK, VARIANTS
+from simcrop.data.phantom import write_phantoms
+from simcrop.data.prepare import prepare
+from simcrop.data.store import Store
+from simcrop.evaluate.results import NamedSet, Result, write_result
+from simcrop.train.checkpoint import versions
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run.
+
+    Attributes:
+        variants: names from `VARIANTS`.
+        seeds: of the networks and of the order of the studies; the same for every variant.
+        patients: phantoms in all.
+        test_patients: of them, held out; the twentieth part of the rest is for validation.
+        steps: updates of every variant that trains.
+        phantom_seed: of the phantoms. Settings were searched for on seeds 5001 and 5002.
+    """
+
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    patients: int = 7000
+    test_patients: int = 500
+    steps: int = 1500
+    phantom_seed: int = 2026
+
+    def cells(self, folder: Path) -> list[Cell]:
+        """Return every cell, seed by seed, so that a table of few seeds comes first."""
+        return [
+            Cell(VARIANTS[name], seed, self.steps, folder / "cells" / name / f"seed_{seed}")
+            for seed in self.seeds
+            for name in self.variants
+        ]
+
+
+FULL = Plan()
+QUICK_PLAN = Plan(variants=QUICK, seeds=(1,), patients=2300, test_patients=300, steps=300)
+
+
+def run_benchmark(
+    folder: Path, plan: Plan, *, minutes: float | None = None, on_progress: Progress
+) -> Path:
+    """Make what is missing, then the tables; return the path of table.md.
+
+    Args:
+        folder: new, or that of an earlier sitting.
+        plan: the same as in earlier sittings.
+        minutes: wall time after which no further cell is started; None sets no limit.
+        on_progress: called with (done, total, what).
+
+    Raises:
+        DataError: if a finished cell was made with other settings.
+    """
+    end = None if minutes is None else time.monotonic() + 60 * minutes
+    cells = plan.cells(folder)
+    store = _store(folder, plan, on_progress)
+    ruler = Ruler(store)
+    for number, cell in enumerate(cells, start=1):
+        if cell.is_done:
+            continue
+        if end is not None and time.monotonic() > end:
+            break
+        name = f"cell {number} of {len(cells)}, {cell.variant.name} seed {cell.seed}: "
+        run_cell(cell, ruler, _named(on_progress, name))
+        summarise(folder, cells, store, plan)
+    return summarise(folder, cells, store, plan)
+
+
+def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> Path:
+    """Write tables and pictures of the finished cells; return the path of table.md."""
+    summary = Summary(cells)
+    done = sum(cell.is_done for cell in cells)
+    best = "recommended"
+    tables = {
+        f"Mean AUROC over findings and seeds [95 % interval over patients and seeds]; {done} of "
+        f"{len(cells)} cells are there": summary.table(CLASSIFICATION),
+        "Where sentences look, likewise": summary.table(GROUNDING),
+        "Differences": summary.claims_table(),
+    }
+    if best in summary.results:
+        tables["The recommended recipe, finding by finding"] = summary.findings_table(best)
+    result = Result(
+        command="simcrop benchmark",
+        figures={
+            "variants": {
+                name: {measure: one.to_dict() for measure, one in figures.items()}
+                for name, figures in summary.figures().items()
+            },
+            "differences": {k: v.to_dict() for k, v in summary.differences().items()},
+            "cpu_minutes": summary.cpu_minutes(),
+            "cells_done": done,
+            "cells": len(cells),
+        },
+        sets={part: NamedSet.of(store.volume_ids(part)) for part in ("train", "val", "test")},
+        contract_hash=store.contract.hash,
+        seeds=(plan.phantom_seed, *plan.seeds),
+        versions=versions(),
+        settings={"patients": plan.patients, "steps": plan.steps},
+        tables=tables,
+        drawings=draw(summary, cells, store) if done else {},
+    )
+    write_result(result, folder)
+    return folder / "table.md"
+
+
+def _store(folder: Path, plan: Plan, on_progress: Progress) -> Store:
+    """Return the prepared phantoms, written at the first sitting."""
+    config = VARIANTS["recommended"].config(plan.seeds[0], plan.steps)
+    if not (folder / "store" / "splits.csv").exists():
+        archive = write_phantoms(
+            folder / "archive",
+            plan.patients,
+            plan.phantom_seed,
+            workers=2,
+            on_progress=lambda done, total: on_progress(done, total, "write phantoms"),
+        )
+        prepare(
+            archive,
+            folder / "store",
+            config.contract(),
+            workers=2,
+            val_fraction=0.05,
+            test_fraction=plan.test_patients / plan.patients,
+            on_progress=lambda done, total: on_progress(done, total, "prepare volumes"),
+        )
+    return Store(folder / "store")
+
+
+def _named(on_progress: Progress, name: str) -> Progress:
+    return lambda done, total, what: on_progress(done, total, name + what)

@@ -1,0 +1,87 @@
+"""What is compared: each variant is a recipe with a few settings changed.
+
+All that train see the same patients in the same order for the same number of updates. Variants
+without sentences in the shared space have no zero-shot and no grounding; their figures are those
+of the probe.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from simcrop.config import Config, override
+from simcrop.recipes import RECIPES
+
+Kind = Literal["pre-trained", "untrained", "supervised", "patch statistics"]
+_VOLUME_ONLY = ("terms.masked_report=false", "terms.fusion=false", "terms.alignment=false")
+_WITH_REPORT = ("terms.masked_report=true", "terms.alignment=false")
+_ALIGNMENT_ONLY = ("terms.masked_volume=false", "terms.masked_report=false", "terms.fusion=false")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table.
+
+    Attributes:
+        name: names the folder of its cells.
+        says: what it is, for the table.
+        recipe: where its settings start.
+        settings: what is changed, as `--set` takes it.
+        kind: how its encoder comes about.
+        permuted: whether training patients are given each other's reports.
+    """
+
+    name: str
+    says: str
+    recipe: str = "tiny_recommended"
+    settings: tuple[str, ...] = ()
+    kind: Kind = "pre-trained"
+    permuted: bool = False
+
+    def config(self, seed: int, steps: int) -> Config:
+        """Return its settings for one seed and number of updates."""
+        recipe = RECIPES[self.recipe]
+        return override(
+            recipe,
+            [
+                *self.settings,
+                f"seed={seed}",
+                f"optimizer.length={steps}",
+                f"optimizer.warmup={min(recipe.optimizer.warmup, steps // 4)}",
+            ],
+        )
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("patch_statistics", "no network: mean and deviation of every patch",
+                kind="patch statistics"),
+        Variant("untrained", "the network as it is drawn", kind="untrained"),
+        Variant("masked_volume", "masked volume alone", settings=_VOLUME_ONLY),
+        Variant("masked_report", "and masked report, without the volume's help",
+                settings=(*_WITH_REPORT, "terms.fusion=false")),
+        Variant("fusion_word_patch", "and words attend to patches",
+                settings=(*_WITH_REPORT, "fusion.instance_level=false")),
+        Variant("fusion_instance", "and the volume's mean is added to words",
+                settings=(*_WITH_REPORT, "fusion.word_patch=false")),
+        Variant("fusion", "and both: cross-granularity fusion", settings=_WITH_REPORT),
+        Variant("within_report", "alignment alone, negatives within the report (the paper's)",
+                settings=(*_ALIGNMENT_ONLY, "alignment.negatives=within_report")),
+        Variant("batch", "alignment alone, negatives from the batch",
+                settings=(*_ALIGNMENT_ONLY, "alignment.negatives=batch")),
+        Variant("per_image", "alignment alone, every sentence in every volume",
+                settings=_ALIGNMENT_ONLY),
+        Variant("published", "the full method as published", recipe="tiny"),
+        Variant("recommended", "the full method as recommended"),
+        Variant("permuted", "as recommended, reports permuted between patients (control)",
+                permuted=True),
+        Variant("global_contrast", "contrast of whole volumes and reports (as CLIP)",
+                settings=(*_ALIGNMENT_ONLY, "terms.alignment=false",
+                          "terms.instance_contrast=true")),
+        Variant("supervised", "the same network, labels of all training patients from scratch",
+                kind="supervised"),
+    )
+}  # fmt: skip
+
+QUICK = ("patch_statistics", "untrained", "masked_volume", "within_report", "per_image",
+         "published", "recommended", "permuted", "supervised")  # fmt: skip

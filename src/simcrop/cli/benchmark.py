@@ -1,0 +1,48 @@
+"""`simcrop benchmark`: variants of the method, compared on phantoms with known truth."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simcrop.cli.options import Output
+from simcrop.cli.progress import progress
+
+
+def benchmark(
+    output: Output = Path("runs/benchmark"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One seed, few patients and updates: 20 minutes.")
+    ] = False,
+    variants: Annotated[
+        str | None, typer.Option(help="Which, comma-separated; all unless given.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.")] = None,
+    patients: Annotated[int | None, typer.Option(min=40, help="Phantoms in all.")] = None,
+    steps: Annotated[int | None, typer.Option(min=2, help="Updates of each variant.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Start no further cell after so long.")
+    ] = None,
+) -> None:
+    """Train and measure variants of the method on phantoms; go on where an earlier call ended."""
+    from simcrop.benchmark.run import FULL, QUICK_PLAN, run_benchmark
+    from simcrop.benchmark.variants import VARIANTS
+
+    plan = QUICK_PLAN if quick else FULL
+    if variants is not None:
+        names = tuple(variants.split(","))
+        if unknown := sorted(set(names) - set(VARIANTS)):
+            raise typer.BadParameter(f"{', '.join(unknown)}; expected of {', '.join(VARIANTS)}")
+        plan = replace(plan, variants=names)
+    if seeds is not None:
+        plan = replace(plan, seeds=tuple(range(1, seeds + 1)))
+    if patients is not None:
+        test = min(plan.test_patients, patients // 5)
+        plan = replace(plan, patients=patients, test_patients=test)
+    if steps is not None:
+        plan = replace(plan, steps=steps)
+    with progress() as update:
+        table = run_benchmark(output, plan, minutes=minutes, on_progress=update)
+    typer.echo(table.read_text(encoding="utf-8"), err=True)
+    print(table)

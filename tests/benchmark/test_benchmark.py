@@ -1,0 +1,109 @@
+"""The benchmark on a minute cell: made once, kept, and summed up."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from simcrop.benchmark import run as benchmark
+from simcrop.benchmark.cell import Cell
+from simcrop.benchmark.permuted import PermutedReports
+from simcrop.benchmark.run import Plan, run_benchmark
+from simcrop.benchmark.variants import QUICK, VARIANTS
+from simcrop.errors import DataError
+from simcrop.evaluate.results import read_result
+
+PLAN = Plan(
+    variants=("patch_statistics", "untrained", "recommended", "supervised"),
+    seeds=(1,),
+    patients=24,
+    test_patients=5,
+    steps=2,
+)
+
+
+def no_progress(done: int, total: int, what: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def finished(phantom_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmark")
+    (folder / "store").symlink_to(phantom_store.folder)
+    run_benchmark(folder, PLAN, on_progress=no_progress)
+    return folder
+
+
+def test_every_cell_has_its_measures(finished):
+    measures = {
+        cell.variant.name: {items.measure for items in read_result(cell.folder).items}
+        for cell in PLAN.cells(finished)
+    }
+    probes = {"probe_100", "probe_10", "probe_1"}
+    assert measures["patch_statistics"] == measures["untrained"] == probes
+    assert measures["supervised"] == {"probe_100"}
+    assert measures["recommended"] > probes | {
+        "zero_shot",
+        "chance",
+        "hit",
+        "hit swapped",
+        "patch_auroc",
+    }
+
+
+def test_the_tables_name_every_variant_and_the_differences(finished):
+    text = (finished / "table.md").read_text()
+    assert all(VARIANTS[name].says in text for name in PLAN.variants)
+    assert "4 of 4 cells" in text
+    result = read_result(finished)
+    assert result.figures["cells_done"] == 4
+    assert (
+        "a: 1 % of the labels, recommended over patch statistics" in result.figures["differences"]
+    )
+    assert all(minutes > 0 for minutes in result.figures["cpu_minutes"].values())
+    assert {"variants.png", "labels.png"} <= {path.name for path in finished.glob("*.png")}
+
+
+def test_a_finished_cell_is_not_made_again(finished, monkeypatch):
+    monkeypatch.setattr(benchmark, "run_cell", lambda *_: pytest.fail("made again"))
+    run_benchmark(finished, PLAN, on_progress=no_progress)
+
+
+def test_no_cell_is_started_after_the_time_is_up(finished, monkeypatch):
+    monkeypatch.setattr(benchmark, "run_cell", lambda *_: pytest.fail("started"))
+    more = replace(PLAN, seeds=(1, 2))
+    run_benchmark(finished, more, minutes=0.0, on_progress=no_progress)
+    assert read_result(finished).figures["cells_done"] == 4
+
+
+def test_a_cell_of_other_settings_is_refused(finished):
+    with pytest.raises(DataError, match="other settings"):
+        run_benchmark(finished, replace(PLAN, steps=4), on_progress=no_progress)
+
+
+def test_the_values_of_a_cell_are_finite_where_they_belong(finished):
+    values = json.loads((finished / "cells/recommended/seed_1/results.json").read_text())
+    assert values["settings"]["config"]["name"] == "tiny_recommended"
+    assert values["seeds"] == [1]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_is_a_possible_run(name, tmp_path):
+    cell = Cell(VARIANTS[name], 3, 100, tmp_path)
+    assert (cell.config.seed, cell.config.optimizer.length) == (3, 100)
+    assert not cell.is_done
+
+
+def test_the_quick_table_is_a_part_of_the_full_one():
+    assert set(QUICK) <= set(VARIANTS)
+
+
+def test_permuted_training_reports_are_all_another_patients(phantom_store):
+    permuted = PermutedReports(phantom_store.folder, 0)
+    train = [phantom_store.study_of(v) for v in phantom_store.volume_ids("train")]
+    own = [phantom_store.report(study) for study in train]
+    given = [permuted.report(study) for study in train]
+    assert all(a != b for a, b in zip(own, given, strict=True))
+    assert sorted(r.findings for r in own) == sorted(r.findings for r in given)
+    test = phantom_store.study_of(phantom_store.volume_ids("test")[0])
+    assert permuted.report(test) == phantom_store.report(test)
