@@ -28,6 +28,7 @@ COMMANDS = (
     "sentences",
     "prepare",
     "pretrain",
+    "show",
     "embed",
     "probe",
     "ground",

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from simcrop.cli import progress as module
-from simcrop.cli.progress import progress
+from simcrop.cli.progress import duration, progress
 
 
 @pytest.fixture
@@ -50,3 +50,17 @@ def test_nothing_of_it_reaches_stdout(capsys):
     with progress() as update:
         update(1, 1, "encode")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (40.0, "40 s"),
+        (119.0, "119 s"),
+        (125.0, "2 min"),
+        (7500.0, "2 h 5 min"),
+        (273_600.0, "3 d 4 h"),
+    ],
+)
+def test_what_is_left_is_told_in_the_units_that_matter(seconds, text):
+    assert duration(seconds) == text

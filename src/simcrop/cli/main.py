@@ -23,6 +23,7 @@ from simcrop.cli.pretrain import pretrain
 from simcrop.cli.probe import probe
 from simcrop.cli.recipe import recipe
 from simcrop.cli.sentences import sentences
+from simcrop.cli.show import show
 from simcrop.errors import SimCroPError
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ for command in (
     sentences,
     prepare,
     pretrain,
+    show,
     convert,
     embed,
     probe,

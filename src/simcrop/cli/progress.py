@@ -43,7 +43,15 @@ class _Lines:
         if done >= total or done <= self.first:
             return ""
         seconds = (now - self.started) / (done - self.first) * (total - done)
-        return f", {seconds:.0f} s left"
+        return f", {duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the two units that matter: `3 d 4 h`, `2 h 5 min`, `40 s`."""
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} {seconds % size // part:.0f} {smaller}"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 @contextmanager

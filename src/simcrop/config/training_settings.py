@@ -74,3 +74,9 @@ class TrainerConfig(Section):
     the volume; 0 leaves that out. All of them go through the networks at once."""
     log_steps: Count = 10
     """Updates between two logged values."""
+    draw_seconds: Annotated[float, Field(ge=0.0)] = 60.0
+    """curves.png is drawn after every epoch, but not more often than this; within a long epoch,
+    after ten times as long."""
+    loggers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Where values go beside metrics.csv: extras `tb` and `wandb`. W&B is offline unless
+    WANDB_MODE is set."""

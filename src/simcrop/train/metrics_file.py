@@ -8,6 +8,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from simcrop.train.run_folder import writing
+
 
 class MetricsFile(Logger):
     """Append every value as one row: step, name, value.
@@ -45,8 +47,12 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append the values of one step."""
+        """Append the values of one step.
+
+        Raises:
+            TrainingError: if they cannot be written.
+        """
         self.latest.update(metrics)
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        with writing(self.path.parent), self.path.open("a", newline="", encoding="utf-8") as file:
             rows = [(step, name, value) for name, value in metrics.items()]
             csv.writer(file, lineterminator="\n").writerows(rows)

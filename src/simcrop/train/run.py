@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from simcrop.config import Config
@@ -19,8 +20,10 @@ from simcrop.report.tokens import load_tokenizer
 from simcrop.train.checkpoint import initialise_encoder, save_checkpoint
 from simcrop.train.datamodule import PretrainingData
 from simcrop.train.diagnostics import DiagnosticsCallback
+from simcrop.train.drawing import DrawCurves
 from simcrop.train.exports import Exports
 from simcrop.train.features import check_contracts
+from simcrop.train.loggers import check_loggers, extra_loggers
 from simcrop.train.machine import Machine, machine_for, quiet_lightning
 from simcrop.train.metrics_file import MetricsFile
 from simcrop.train.moments import made_update
@@ -67,6 +70,7 @@ def pretrain(
             )
         )
     check_contracts(store, config.contract())
+    check_loggers(config)
     config = with_precision(config)
     machine = machine_for(config.trainer.device, config.trainer.precision)
     text_encoder = TextEncoder(config.text.encoder)
@@ -79,6 +83,7 @@ def pretrain(
     data = _data(config, store, texts, point.step)
     module = _module(config, text_encoder, texts, data, initial=point.path is None)
     module.on_bad_batch = run.note_bad_batch
+    rank_zero_only(run.note_length)(_num_updates(config, data))
     fingerprint = text_encoder.fingerprint()
 
     @rank_zero_only
@@ -97,6 +102,7 @@ def pretrain(
     metrics = MetricsFile(run.metrics)
     points = ResumePoints(run, config.trainer.checkpoint_steps, config.trainer.keep_checkpoints)
     stop = StopOnSignal(points)
+    draw = DrawCurves(run, data.updates_per_epoch, config.trainer.draw_seconds)
     waiting = WaitingTime()
     recorder = Recorder(min(config.trainer.log_steps, _num_updates(config, data)), waiting)
     callbacks: list[Callback] = [
@@ -105,11 +111,13 @@ def pretrain(
         SkippedStudies(run, len(data.train), config.trainer.max_skipped),
         Exports(run, config.trainer, metrics, export),
         _ProgressCallback(recorder, on_progress),
+        draw,
         stop,
         points,
     ]
     with quiet_lightning():
-        trainer = _trainer(config, machine, data, metrics, callbacks, waiting)
+        loggers = [metrics, *extra_loggers(config, run, point.step)]
+        trainer = _trainer(config, machine, data, loggers, callbacks, waiting)
         try:
             trainer.fit(module, data, ckpt_path=point.path, weights_only=resume or None)
         except SystemExit as end:  # what Lightning makes of Ctrl-C
@@ -117,7 +125,7 @@ def pretrain(
         except DataError as error:  # a reading process sends its traceback along
             raise DataError(str(error).rpartition("DataError: ")[2].strip(), error.kind) from error
     if trainer.is_global_zero:
-        run.draw_curves()
+        draw.draw()
     stop.raise_if_stopped(trainer.global_step, run.folder)
     return module
 
@@ -192,7 +200,7 @@ def _trainer(
     config: Config,
     machine: Machine,
     data: PretrainingData,
-    metrics: MetricsFile,
+    loggers: list[Logger],
     callbacks: list[Callback],
     waiting: WaitingTime,
 ) -> Trainer:
@@ -208,7 +216,7 @@ def _trainer(
         max_epochs=-1,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip,
-        logger=metrics,
+        logger=loggers,
         profiler=waiting,
         plugins=[WholeFile()],
         val_check_interval=loop.validation_epochs * data.batches_per_epoch if has_val else None,

@@ -142,6 +142,7 @@ class RunFolder:
         """Return what to type after the run, with its own paths."""
         run, store = map(shlex.quote, (str(self.folder), self.described()["store"]))
         return (
+            f"simcrop show {run}",
             f"simcrop embed --checkpoint {run} --store {store} -o FEATURES",
             f"simcrop probe --checkpoint {run} --store {store} -o PROBE",
             f"simcrop ground --checkpoint {run} --volume CT --sentence '...' -o MAPS",
