@@ -7,11 +7,13 @@ contestant needs.
 import csv
 import tempfile
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 SPACING_MM, CROP, SEED = (1.5, 1.5, 3.0), (224, 224, 112), 0
+_EPOCHS = count()
 _PIECE = (slice(64, 160), slice(64, 160), slice(32, 80))
 
 
@@ -163,7 +165,6 @@ def monai_sample(path: Path) -> np.ndarray:
             m.SpatialPad(CROP, mode="reflect"),
             *(m.RandFlip(0.2, axis) for axis in range(3)),
             m.RandShiftIntensity(0.1, prob=0.1),
-            m.RandGaussianNoise(prob=0.1),
         ]
     )
     return np.asarray(chain(path))
@@ -180,15 +181,24 @@ def store_cached_sample(path: Path) -> np.ndarray:
 
 
 def _sample(hu: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    from simcrop.data.augmentation import generator_for, random_crop, shift_intensity
-    from simcrop.data.body import body_patches
+    from simcrop.config import AugmentationConfig
+    from simcrop.data.augmentation import draw_place, draw_shift, generator_for
     from simcrop.data.contract import Contract
-    from simcrop.data.preprocessing import normalise
+    from simcrop.data.views import view_of
 
-    contract, rng = Contract(), generator_for(SEED, 0, 0)
-    crop = random_crop(hu, affine, contract, rng=rng)
-    body_patches(crop, contract.patch_grid)
-    return shift_intensity(normalise(crop.voxels, contract), rng=rng)
+    contract, rng, settings = (
+        Contract(),
+        generator_for(SEED, next(_EPOCHS), 0),
+        AugmentationConfig(),
+    )
+    place = draw_place(
+        hu.shape, contract, crop_scale=settings.crop_scale,
+        flip_probabilities=settings.flip_probability, rng=rng,
+    )  # fmt: skip
+    shift = draw_shift(
+        max_shift=settings.shift_range, probability=settings.shift_probability, rng=rng
+    )
+    return view_of(hu, place, contract, shift).voxels
 
 
 @cache

@@ -6,17 +6,42 @@ drew the same values in every epoch: method.md 18.6.)
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32, Int16
+from jaxtyping import Float, Int16
 
 from simcrop.data.contract import Contract
-from simcrop.data.preprocessing import Crop, cut_box
+from simcrop.data.preprocessing import Crop, Place, cut
 
 
 def generator_for(seed: int, epoch: int, item: int) -> np.random.Generator:
     """Return the generator of one item in one epoch of a run; none of the three is negative."""
     return np.random.default_rng((seed, epoch, item))
+
+
+def draw_place(
+    shape: Sequence[int],
+    contract: Contract,
+    *,
+    crop_scale: tuple[float, float],
+    flip_probabilities: tuple[float, float, float],
+    rng: np.random.Generator,
+) -> Place:
+    """Draw where a random crop of a volume of that shape lies; see `random_crop`."""
+    low, high = crop_scale
+    if not 0 < low <= high <= 1:
+        raise ValueError(f"crop_scale {crop_scale} is not 0 < low <= high <= 1")
+    box, offset = [], []
+    for n, c in zip(shape, contract.crop_shape, strict=True):
+        size = int(rng.integers(max(math.floor(low * n), 1), max(math.floor(high * n), 1) + 1))
+        start = int(rng.integers(0, n - size + 1))
+        start += int(rng.integers(0, max(size - c, 0) + 1))
+        size = min(size, c)
+        box.append(slice(start, start + size))
+        offset.append((c - size) // 2)
+    flips = np.flatnonzero(rng.random(3) < flip_probabilities).tolist()
+    return Place((box[0], box[1], box[2]), (offset[0], offset[1], offset[2]), tuple(flips))
 
 
 def random_crop(
@@ -47,46 +72,12 @@ def random_crop(
     Raises:
         ValueError: if the shares are not in order within (0, 1].
     """
-    low, high = crop_scale
-    if not 0 < low <= high <= 1:
-        raise ValueError(f"crop_scale {crop_scale} is not 0 < low <= high <= 1")
-    box, offset = [], []
-    for n, c in zip(hu.shape, contract.crop_shape, strict=True):
-        size = int(rng.integers(max(math.floor(low * n), 1), max(math.floor(high * n), 1) + 1))
-        start = int(rng.integers(0, n - size + 1))
-        start += int(rng.integers(0, max(size - c, 0) + 1))
-        size = min(size, c)
-        box.append(slice(start, start + size))
-        offset.append((c - size) // 2)
-    crop = cut_box(
-        hu, affine, (box[0], box[1], box[2]), (offset[0], offset[1], offset[2]), contract
+    place = draw_place(
+        hu.shape, contract, crop_scale=crop_scale, flip_probabilities=flip_probabilities, rng=rng
     )
-    return _flip(crop, tuple(np.flatnonzero(rng.random(3) < flip_probabilities).tolist()))
+    return cut(hu, affine, place, contract)
 
 
-def shift_intensity(
-    voxels: Float32[np.ndarray, "x y z"],
-    *,
-    max_shift: float = 0.1,
-    probability: float = 0.1,
-    rng: np.random.Generator,
-) -> Float32[np.ndarray, "x y z"]:
-    """Add, with a probability, one constant from [-max_shift, max_shift] to normalised voxels."""
-    if rng.random() >= probability:
-        return voxels
-    return voxels + np.float32(rng.uniform(-max_shift, max_shift))
-
-
-def _flip(crop: Crop, axes: tuple[int, ...]) -> Crop:
-    """Reverse axes; the affine follows, so that every voxel stays where it is in the patient."""
-    if not axes:
-        return crop
-    reverse = np.eye(4)
-    for axis in axes:
-        reverse[axis, axis] = -1
-        reverse[axis, 3] = crop.voxels.shape[axis] - 1
-    return Crop(
-        np.flip(crop.voxels, axes).copy(),
-        crop.affine @ reverse,
-        np.flip(crop.is_padding, axes).copy(),
-    )
+def draw_shift(*, max_shift: float, probability: float, rng: np.random.Generator) -> float:
+    """Draw, with a probability, a shift of normalised voxels within +-max_shift; else 0."""
+    return 0.0 if rng.random() >= probability else float(rng.uniform(-max_shift, max_shift))

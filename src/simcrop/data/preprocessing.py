@@ -5,6 +5,7 @@ and `normalise` are what the network then sees.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,21 @@ from simcrop.geometry import Shape3
 
 _RAS_DIRECTION = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)  # of axes, in the LPS world
 _MIN_AXIS_SHARE, _MIN_CROP_SHARE = 0.25, 0.125
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a crop lies: which box of the volume it shows, and where in the crop the box is.
+
+    Attributes:
+        box: of the volume, not empty.
+        offset: of the box in the crop; what the box does not fill is padded.
+        flips: axes of the crop that are reversed in the end.
+    """
+
+    box: tuple[slice, slice, slice]
+    offset: Shape3
+    flips: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +158,13 @@ def center_crop(
     hu: Int16[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"], contract: Contract
 ) -> Crop:
     """Cut the centre of a volume to the contract's crop; pad evenly where it is smaller."""
-    start = [int((n - c) / 2) for n, c in zip(hu.shape, contract.crop_shape, strict=True)]
-    return crop_at(hu, affine, (start[0], start[1], start[2]), contract)
+    return cut(hu, affine, center_place(hu.shape, contract), contract)
+
+
+def center_place(shape: Sequence[int], contract: Contract) -> Place:
+    """Return where the centre crop of a volume of that shape lies."""
+    start = [int((n - c) / 2) for n, c in zip(shape, contract.crop_shape, strict=True)]
+    return _place_at(shape, (start[0], start[1], start[2]), contract)
 
 
 def crop_at(
@@ -157,53 +178,68 @@ def crop_at(
     Raises:
         ValueError: if the crop does not touch the volume.
     """
+    return cut(hu, affine, _place_at(hu.shape, start, contract), contract)
+
+
+def _place_at(shape: Sequence[int], start: Shape3, contract: Contract) -> Place:
     stop = [s + c for s, c in zip(start, contract.crop_shape, strict=True)]
-    box = tuple(slice(max(s, 0), min(e, n)) for s, e, n in zip(start, stop, hu.shape, strict=True))
+    box = tuple(slice(max(s, 0), min(e, n)) for s, e, n in zip(start, stop, shape, strict=True))
     if any(part.stop <= part.start for part in box):
-        raise ValueError(f"a crop from {start} to {tuple(stop)} misses a volume of {hu.shape}")
+        raise ValueError(f"a crop from {start} to {tuple(stop)} misses a volume of {shape}")
     offset = [max(-s, 0) for s in start]
-    return cut_box(
-        hu, affine, (box[0], box[1], box[2]), (offset[0], offset[1], offset[2]), contract
-    )
+    return Place((box[0], box[1], box[2]), (offset[0], offset[1], offset[2]))
 
 
-def cut_box(
+def cut(
     hu: Int16[np.ndarray, "x y z"],
     affine: Float[np.ndarray, "4 4"],
-    box: tuple[slice, slice, slice],
-    offset: Shape3,
+    place: Place,
     contract: Contract,
 ) -> Crop:
-    """Put a box of the volume into a crop at `offset` and pad around it from the box alone.
+    """Put a box of the volume into a crop and pad around it from the box alone.
 
     `reflect` mirrors at the box's outermost voxels, again and again if the box is small.
     """
-    inside = hu[box]
+    inside = hu[place.box]
     widths = [
         (before, c - before - n)
-        for before, c, n in zip(offset, contract.crop_shape, inside.shape, strict=True)
+        for before, c, n in zip(place.offset, contract.crop_shape, inside.shape, strict=True)
     ]
     if contract.padding == "reflect":
         voxels = np.pad(inside, widths, mode="reflect")
     else:
         voxels = np.pad(inside, widths, constant_values=AIR_HU)
     is_padding = np.ones(contract.crop_shape, dtype=bool)
-    is_padding[tuple(slice(b, b + n) for b, n in zip(offset, inside.shape, strict=True))] = False
-    shift = np.eye(4)
-    shift[:3, 3] = [part.start - before for part, before in zip(box, offset, strict=True)]
-    return Crop(voxels, affine @ shift, is_padding)
+    filled = zip(place.offset, inside.shape, strict=True)
+    is_padding[tuple(slice(before, before + n) for before, n in filled)] = False
+    to_volume = np.eye(4)
+    to_volume[:3, 3] = [p.start - before for p, before in zip(place.box, place.offset, strict=True)]
+    for axis in place.flips:  # the affine follows, so that every voxel stays where it is
+        reverse = np.eye(4)
+        reverse[axis, axis], reverse[axis, 3] = -1, contract.crop_shape[axis] - 1
+        to_volume = to_volume @ reverse
+    if place.flips:
+        voxels, is_padding = (np.flip(a, place.flips).copy() for a in (voxels, is_padding))
+    return Crop(voxels, affine @ to_volume, is_padding)
 
 
 def normalise(hu: Int16[np.ndarray, "x y z"], contract: Contract) -> Float32[np.ndarray, "x y z"]:
     """Clip HU to the contract's window and map it linearly to [-1, 1]."""
-    low, high = contract.window_hu
     voxels = np.empty(hu.shape, dtype=np.float32)
-    for slab, part in zip(voxels, hu, strict=True):  # each stays in the processor's cache
-        slab[:] = part
-        np.clip(slab, low, high, out=slab)
-        slab -= (low + high) / 2
-        slab *= 2 / (high - low)
+    for x in range(len(hu)):  # each plane stays in the processor's cache
+        normalise_slab(hu[x : x + 1], contract, voxels[x : x + 1])
     return voxels
+
+
+def normalise_slab(
+    hu: Int16[np.ndarray, "x y z"], contract: Contract, into: Float32[np.ndarray, "x y z"]
+) -> None:
+    """Write what `normalise` makes of a few sagittal planes."""
+    low, high = contract.window_hu
+    into[:] = hu
+    np.clip(into, low, high, out=into)
+    into -= (low + high) / 2
+    into *= 2 / (high - low)
 
 
 def _extent_ras(stack: Stack) -> tuple[np.ndarray, np.ndarray]:

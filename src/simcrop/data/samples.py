@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from simcrop.data.augmentation import generator_for, random_crop, shift_intensity
-from simcrop.data.body import body_patches
+from simcrop.data.augmentation import draw_place, draw_shift, generator_for
 from simcrop.data.contract import Contract
-from simcrop.data.preprocessing import Crop, center_crop, normalise
+from simcrop.data.preprocessing import center_place
 from simcrop.data.store import Store
+from simcrop.data.views import View, view_of
 
 
 @dataclass(frozen=True)
@@ -141,35 +141,32 @@ class StudyDataset(Dataset[StudySample]):
         epoch, position = index
         study = self.studies[position]
         rng = generator_for(self.seed, epoch, position)
-        crop, voxels = self._crop(study, rng)
-        is_body = body_patches(crop, self.contract.patch_grid)
+        seen = self._view(study, rng)
         return StudySample(
             study,
-            torch.from_numpy(voxels),
-            torch.from_numpy(crop.is_padding),
-            torch.from_numpy(is_body),
+            torch.from_numpy(seen.voxels),
+            torch.from_numpy(seen.is_padding),
+            torch.from_numpy(seen.is_body),
             self.text(study, epoch),
         )
 
-    def _crop(self, study: str, rng: np.random.Generator) -> tuple[Crop, np.ndarray]:
+    def _view(self, study: str, rng: np.random.Generator) -> View:
         volumes, settings = self._volumes[study], self.augmentation
         if settings is None:
-            crop = center_crop(*self._read(volumes[0]), self.contract)
-            return crop, normalise(crop.voxels, self.contract)
-        crop = random_crop(
-            *self._read(volumes[int(rng.integers(len(volumes)))]),
+            hu, _ = self._read(volumes[0])
+            return view_of(hu, center_place(hu.shape, self.contract), self.contract)
+        hu, _ = self._read(volumes[int(rng.integers(len(volumes)))])
+        place = draw_place(
+            hu.shape,
             self.contract,
             crop_scale=settings.crop_scale,
             flip_probabilities=settings.flip_probability,
             rng=rng,
         )
-        voxels = shift_intensity(
-            normalise(crop.voxels, self.contract),
-            max_shift=settings.shift_range,
-            probability=settings.shift_probability,
-            rng=rng,
+        shift = draw_shift(
+            max_shift=settings.shift_range, probability=settings.shift_probability, rng=rng
         )
-        return crop, voxels
+        return view_of(hu, place, self.contract, shift)
 
     def _read(self, volume: str) -> tuple[np.ndarray, np.ndarray]:
         if self._kept is None:
