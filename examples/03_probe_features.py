@@ -9,8 +9,9 @@ The features are random numbers with a little signal. Put your own in their plac
 import numpy as np
 
 from simcrop.data.splits import split_patients
-from simcrop.evaluate.classification import fit_linear_probe
+from simcrop.evaluate.held_out import Development, HeldOut, Inputs, Part
 from simcrop.evaluate.intervals import auroc_differences, auroc_intervals
+from simcrop.evaluate.logistic import fit_logistic
 
 LABELS = ("Pleural effusion", "Lung nodule")
 
@@ -25,24 +26,30 @@ def main() -> None:
     strong = features_with_signal(labels, 1.0, dim, rng)
     weak = features_with_signal(labels, 0.3, dim, rng)
 
-    part = split_patients(patients, val_fraction=0.2, test_fraction=0.3, seed=0)
-    split = np.array([part[patient] for patient in patients])
-    train, val, test = (split == name for name in ("train", "val", "test"))
-    test_patients = [patients[i] for i in np.flatnonzero(test)]
+    split_of = split_patients(patients, val_fraction=0.2, test_fraction=0.3, seed=0)
+    volumes = [f"volume_{i:03d}" for i in range(num_volumes)]
 
-    scores = {}
+    opened = {}
     for name, features in {"strong": strong, "weak": weak}.items():
-        # The strength of the penalty is chosen on validation patients. Test patients see no
-        # choice, so their figures are not flattered by one.
-        probe = fit_linear_probe(features[train], labels[train], features[val], labels[val])
-        scores[name] = probe.scores(features[test])
-        result = auroc_intervals(scores[name], labels[test], test_patients)
-        for label, one in zip(LABELS, result.per_label, strict=True):
-            print(f"{name:6} {label:16} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]")
+        whole = Part(Inputs(features), labels, tuple(volumes), tuple(patients))
+        parts = {
+            split: whole.take(np.array([i for i in range(num_volumes)
+                                        if split_of[patients[i]] == split]))
+            for split in ("train", "val", "test")
+        }  # fmt: skip
+        # A head is made of a development, which holds no test volume. Test labels are shown to a
+        # head about which nothing is left to choose, so no figure is flattered by a choice.
+        head = fit_logistic(Development(parts["train"], parts["val"], LABELS))
+        opened[name] = HeldOut(parts["test"], LABELS).open(head)
+        one = opened[name]
+        result = auroc_intervals(one.scores, one.labels, one.patient_ids)
+        for label, figure in zip(LABELS, result.per_label, strict=True):
+            print(f"{name:6} {label:16} {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]")
 
     # Two encoders on the same patients: compare them pairwise. Their intervals may overlap while
     # the difference is clear, since both meet the same hard patients.
-    difference = auroc_differences(scores["strong"], scores["weak"], labels[test], test_patients)
+    good, poor = opened["strong"], opened["weak"]
+    difference = auroc_differences(good.scores, poor.scores, good.labels, good.patient_ids)
     mean = difference.mean
     print(f"difference of the means {mean.value:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}]")
 

@@ -31,7 +31,7 @@ from simcrop.train.ground import picture
 from simcrop.train.grounding import ground_store
 from simcrop.train.masks import read_crop
 from simcrop.train.pretrained import Pretrained, load
-from simcrop.train.probe import describe_probe, probe
+from simcrop.train.probe import ProbePlan, probe
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
 from simcrop.train.zero_shot import zero_shot
@@ -168,7 +168,8 @@ def _evaluate(
     named = _named(on_progress, name)
     has_words = name != UNTRAINED
     features = embed_store(encoder, store, with_patches=has_words, on_progress=named)
-    probes = {fraction: probe(features, store, fraction=fraction) for fraction in FRACTIONS}
+    results = probe(features, store, ProbePlan(fractions=FRACTIONS))
+    probes = {result.fraction: result for result in results}
     if not has_words:
         return EncoderResults(probes, None)
     held_out = features.of("test")
@@ -206,9 +207,7 @@ def draw_pictures(encoder: Pretrained, store: Store, folder: Path) -> list[Groun
 def _write_results(results: DemoResults, store: Store, seed: int, path: Path) -> None:
     encoders = {
         name: {
-            "probe": {
-                str(fraction): describe_probe(result) for fraction, result in one.probes.items()
-            },
+            "probe": {str(fraction): result.to_dict() for fraction, result in one.probes.items()},
             **_describe_words(one.words, results.zero_shot_labels),
         }
         for name, one in results.encoders.items()

@@ -3,7 +3,7 @@ import pytest
 from matplotlib import rcParams
 from matplotlib._pylab_helpers import Gcf
 
-from simcrop.evaluate.figures import auroc_dots, grounding_figure, loss_curves, roc_curves
+from simcrop.evaluate.figures import auroc_dots, grounding_figure, loss_curves
 from simcrop.evaluate.intervals import auroc_intervals
 
 AFFINE = np.diag([2.0, 2.0, 4.0, 1.0])
@@ -114,7 +114,7 @@ def test_loss_curves_have_a_panel_per_term_and_logarithms_where_useful():
     assert len(loss_curves(steps, {f"train/{i}": falling for i in range(4)}).axes) == 4
 
 
-def test_auroc_and_roc_figures_take_labels_without_a_value():
+def test_dots_take_labels_without_a_value():
     rng = np.random.default_rng(0)
     scores, labels = rng.random((40, 9)), rng.integers(2, size=(40, 9))
     labels[:, 2] = 0
@@ -123,9 +123,6 @@ def test_auroc_and_roc_figures_take_labels_without_a_value():
     dots = auroc_dots(names, {"pre-trained": result, "untrained": result})
     pixels(dots)
     assert [text.get_text() for text in dots.axes[0].get_yticklabels()] == [*names, "mean"]
-    curves = roc_curves(scores, labels, names)
-    pixels(curves)
-    assert len(curves.axes[0].lines) == 8 + 1  # with the line of chance
 
 
 def test_figures_leave_the_state_of_matplotlib_alone():

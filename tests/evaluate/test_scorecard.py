@@ -194,7 +194,8 @@ def test_labels_that_exclude_each_other_have_an_accuracy_and_a_confusion_matrix(
     labels = np.eye(3, dtype=int)[truth]
     ids = [str(i) for i in range(90)]
     points = operating_points(scores, labels)
-    classes = score(scores, labels, ids, list("abc"), points, num_resamples=20).classes
+    card = score(scores, labels, ids, list("abc"), points, are_exclusive=True, num_resamples=20)
+    classes = card.classes
     answer = scores.argmax(axis=1)
     assert classes.accuracy.value == pytest.approx(accuracy_score(truth, answer))
     assert classes.macro_f1.value == pytest.approx(f1_score(truth, answer, average="macro"))

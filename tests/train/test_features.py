@@ -10,7 +10,8 @@ import pytest
 
 from simcrop.data.store import Store
 from simcrop.errors import DataError
-from simcrop.train.features import embed_files, embed_store, save_features
+from simcrop.train.feature_files import save_features
+from simcrop.train.features import embed_files, embed_store
 from simcrop.train.pretrained import Pretrained
 
 
@@ -119,6 +120,9 @@ def test_features_are_written_whole_and_read_back(features, pretrained, tmp_path
         "index.csv",
         "failed.csv",
         "volume_embeddings.npy",
+        "pre_norm_gap.npy",
+        "cls.npy",
+        "is_body.npy",
         "patch_embeddings.npy",
     }
     for name in ("volume_embeddings", "patch_embeddings"):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from simcrop.evaluate.figures import auroc_dots, grounding_figure, loss_curves, roc_curves
+from simcrop.evaluate.classification_figures import roc_curves
+from simcrop.evaluate.figures import auroc_dots, grounding_figure, loss_curves
 from simcrop.evaluate.grounded_sentence import OWN, SWAPPED, GroundedSentence
 from simcrop.evaluate.grounding import evaluate_grounding
 from simcrop.evaluate.intervals import auroc_intervals
@@ -111,7 +112,11 @@ def example_report():
                     "frozen features is compared with the same network before training.",
                     Picture(auroc_dots(LABELS, results), "AUROC on test studies.", "AUROC dots"),
                     CaptionedTable(auroc_table(LABELS, results), "AUROC with 95 % intervals."),
-                    Picture(roc_curves(good, labels, LABELS), "ROC of the probe.", "ROC curves"),
+                    Picture(
+                        roc_curves(good, labels, LABELS, ids),
+                        "ROC of the probe.",
+                        "ROC curves",
+                    ),
                 ],
             ),
             Section(

@@ -25,7 +25,7 @@ from simcrop.train.features import Features, Progress, embed_store
 from simcrop.train.grounding import MEAN_OF_OTHERS, ground_store, with_position_maps
 from simcrop.train.masks import training_masks
 from simcrop.train.pretrained import Pretrained
-from simcrop.train.probe import probe
+from simcrop.train.probe import ProbePlan, probe
 from simcrop.train.zero_shot import zero_shot_scores_of
 
 FRACTIONS = {"probe_100": 1.0, "probe_10": 0.1, "probe_1": 0.01}
@@ -63,15 +63,13 @@ def measure_encoder(
 
 def measure_probes(features: Features, store: Store, seed: int) -> tuple[Items, ...]:
     """Return the scores of a linear probe on the test volumes for each share of the patients."""
-    volumes = tuple(features.of("test").index["volume_id"])
-    results = {
-        name: probe(features, store, fraction=fraction, seed=seed)
-        for name, fraction in FRACTIONS.items()
-    }
+    results = probe(features, store, ProbePlan(fractions=tuple(FRACTIONS.values()), seeds=(seed,)))
+    found = {result.fraction: result for result in results}
     return tuple(
-        Items("", name, volumes, one.patient_ids, one.label_names, one.scores, one.labels)
-        for name, one in results.items()
-    )
+        Items("", name, one.opened.volume_ids, one.opened.patient_ids, one.label_names,
+              one.scores, one.labels)
+        for name, one in ((name, found[fraction]) for name, fraction in FRACTIONS.items())
+    )  # fmt: skip
 
 
 def measure_patch_statistics(config: Config, store: Store, seed: int) -> tuple[Items, ...]:

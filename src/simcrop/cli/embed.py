@@ -23,16 +23,26 @@ def embed(
     patches: Annotated[
         bool, typer.Option("--patches", help="Write one vector per patch as well.")
     ] = False,
+    patch_tokens: Annotated[
+        bool,
+        typer.Option(
+            "--patch-tokens",
+            help="Write the encoder's patch tokens of a store, for --head attentive.",
+        ),
+    ] = False,
     cache: Cache = None,
     device: Device = "cpu",
 ) -> None:
     """Embed volumes with a frozen encoder; those that cannot be read are listed in failed.csv."""
     from simcrop.data.store import Store
-    from simcrop.train.features import embed_files, embed_store, save_features
+    from simcrop.train.feature_files import TOKENS_FILE, save_features
+    from simcrop.train.features import embed_files, embed_store
     from simcrop.train.pretrained import load
 
     if (store is None) == (not volume):
         raise typer.BadParameter("give either --store or --volume")
+    if patch_tokens and store is None:
+        raise typer.BadParameter("--patch-tokens needs --store")
     pretrained = load(checkpoint, device=device)
     feature = pretrained.feature if feature == "auto" else feature
     with progress() as update:
@@ -42,6 +52,7 @@ def embed(
                 Store(store, cache=cache),
                 feature=feature,
                 with_patches=patches,
+                tokens_path=output / TOKENS_FILE if patch_tokens else None,
                 on_progress=update,
             )
         else:

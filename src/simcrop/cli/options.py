@@ -18,11 +18,20 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return check
 
 
-def above_zero(value: float) -> float:
-    """Check that a share is not 0; wrong usage otherwise."""
-    if value <= 0:
-        raise typer.BadParameter(f"{value}; expected a share above 0")
-    return value
+def shares(text: str) -> str:
+    """Check that a text is a list of shares in (0, 1]; wrong usage otherwise."""
+    try:
+        are_shares = all(0 < float(part) <= 1 for part in text.split(","))
+    except ValueError:
+        are_shares = False
+    if not are_shares:
+        raise typer.BadParameter(f"{text!r}; expected shares in (0, 1], as 0.01,0.1,1")
+    return text
+
+
+def parse_shares(text: str) -> tuple[float, ...]:
+    """Return the shares of a text that `shares` has checked."""
+    return tuple(float(part) for part in text.split(","))
 
 
 Checkpoint = Annotated[
@@ -75,6 +84,7 @@ AnyRegion = Annotated[
 KeepPatientIds = Annotated[
     bool, typer.Option(help="Store patient ids as they are, not as running pseudonyms.")
 ]
+Seeds = Annotated[int, typer.Option(min=1, help="Runs of every fraction.")]
 Shard = Annotated[
     str | None,
     typer.Option(help="i/n: do only the i-th of n parts, as one task of a job array."),

@@ -1,6 +1,7 @@
 """One typed, strict tree of settings, and its way in and out of YAML and the command line."""
 
 from simcrop.config.files import from_mapping, located, override, read_config, write_config
+from simcrop.config.head_settings import FinetuneConfig, HeadConfig
 from simcrop.config.network_settings import (
     FusionConfig,
     MaskingConfig,
@@ -17,7 +18,9 @@ __all__ = [
     "AlignmentConfig",
     "AugmentationConfig",
     "Config",
+    "FinetuneConfig",
     "FusionConfig",
+    "HeadConfig",
     "MaskingConfig",
     "OptimizerConfig",
     "TermsConfig",

@@ -1,5 +1,8 @@
 """The class names of every public set, once, in each set's own order (method.md 11 and 12)."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 CT_RATE = (
     "Medical material",
     "Arterial wall calcification",
@@ -94,6 +97,32 @@ RAD_CHEST_CT_ABNORMALITIES: dict[str, tuple[str, ...]] = {
     "Bronchiectasis": ("bronchiectasis",),
     "Interlobular septal thickening": ("septal_thickening",),
 }  # fmt: skip
+
+
+class SharedLabel(NamedTuple):
+    """A finding that two sets name, and the labels of each of which one suffices for it."""
+
+    name: str
+    of_first: tuple[str, ...]
+    of_second: tuple[str, ...]
+
+
+def shared_labels(first: Sequence[str], second: Sequence[str]) -> tuple[SharedLabel, ...]:
+    """Return the findings that two sets of labels have in common, by name alone.
+
+    A label is shared if both have it, or if one has it and the other has what it is made of:
+    RadChestCT's "Calcification" is CT-RATE's arterial and coronary one together. No figure has a
+    say in this. (The authors' code takes whichever of the two scores better on test:
+    method.md 18.16.)
+    """
+
+    def made_of(name: str, known: Sequence[str]) -> tuple[str, ...]:
+        parts = (name,) if name in known else RAD_CHEST_CT_FROM_CT_RATE.get(name, ())
+        return parts if set(parts) <= set(known) else ()
+
+    pairs = ((n, made_of(n, first), made_of(n, second)) for n in dict.fromkeys([*second, *first]))
+    return tuple(SharedLabel(*pair) for pair in pairs if pair[1] and pair[2])
+
 
 _SPELLINGS = {"hietal hernia": "Hiatal hernia"}
 

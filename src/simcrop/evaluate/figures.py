@@ -1,4 +1,4 @@
-"""Pictures of results: loss curves, AUROC with intervals, ROC curves and grounded sentences.
+"""Pictures of results: loss curves, figures with intervals and grounded sentences.
 
 Every function returns a `Figure` of its own and touches no state of matplotlib. Colours are
 the Okabe-Ito palette and perceptually even maps, readable without colour vision. Sentences are
@@ -19,9 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from sklearn.metrics import roc_curve
 
-from simcrop.evaluate.classification import auroc
 from simcrop.evaluate.intervals import Interval, LabelIntervals
 from simcrop.evaluate.slices import (
     LUNG_WINDOW,
@@ -92,7 +90,7 @@ def loss_curves(
         axes.set_title(term.replace("_", " "), fontsize=10)
         axes.set_xlabel("step", fontsize=9)
         axes.legend(frameon=False, fontsize=8)
-        _tidy(axes)
+        tidy(axes)
     for axes in list(grid.flat)[len(terms) :]:
         axes.remove()
     return figure
@@ -127,36 +125,7 @@ def interval_dots(
     dotted = f" (dotted: {reference_name})" if reference_name else ""
     axes.set_xlabel(f"{measure}, with 95 % intervals over patients{dotted}", fontsize=9)
     figure.legend(loc="outside upper center", ncols=min(3, len(results)), frameon=False, fontsize=9)
-    _tidy(axes)
-    return figure
-
-
-def roc_curves(
-    scores: Float[np.ndarray, "studies labels"],
-    labels: Shaped[np.ndarray, "studies labels"],
-    label_names: Sequence[str],
-) -> Figure:
-    """Draw the ROC curve of every label that has both classes, with its AUROC in the legend."""
-    figure = new_figure(6.8, 4.4)
-    axes = figure.subplots()
-    for i, name in enumerate(label_names):
-        value = auroc(scores[:, i], labels[:, i])
-        if np.isnan(value):
-            continue
-        false_positive_rate, true_positive_rate, _ = roc_curve(labels[:, i], scores[:, i])
-        axes.plot(
-            false_positive_rate,
-            true_positive_rate,
-            color=COLORS[i % 7],
-            linestyle=LINE_STYLES[i // 7 % 3],
-            label=f"{name} {value:.2f}",
-        )
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="chance 0.50")
-    axes.set_aspect("equal")
-    axes.set_xlabel("false positive rate", fontsize=9)
-    axes.set_ylabel("true positive rate", fontsize=9)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8, title="AUROC")
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -294,7 +263,8 @@ def _draw_intervals(
     axes.plot(values, rows, "o", color=color, markersize=5, label=name)
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Draw light axes: no box, a faint grid, small numbers."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)
     axes.tick_params(labelsize=9)

@@ -137,7 +137,7 @@ def auroc_intervals(
     """Return the AUROC of every label and their mean, with intervals over patients."""
     weights = resample_patients(patient_ids, num_resamples=num_resamples, seed=seed)
     return summarise(
-        _aurocs(scores, labels), _resampled_aurocs(scores, labels, weights), patient_ids
+        _aurocs(scores, labels), resampled_aurocs(scores, labels, weights), patient_ids
     )
 
 
@@ -156,8 +156,31 @@ def auroc_differences(
     """
     weights = resample_patients(patient_ids, num_resamples=num_resamples, seed=seed)
     values = _aurocs(scores, labels) - _aurocs(other_scores, labels)
-    resampled = _resampled_aurocs(scores, labels, weights)
-    resampled -= _resampled_aurocs(other_scores, labels, weights)
+    resampled = resampled_aurocs(scores, labels, weights)
+    resampled -= resampled_aurocs(other_scores, labels, weights)
+    return summarise(values, resampled, patient_ids)
+
+
+def auroc_over_seeds(
+    runs: Sequence[Float[np.ndarray, "studies labels"]],
+    labels: Shaped[np.ndarray, "studies labels"],
+    patient_ids: Sequence[str],
+    *,
+    minus: Sequence[Float[np.ndarray, "studies labels"]] = (),
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> LabelIntervals:
+    """Return the mean AUROC of runs that differ by their seeds, on the same resamples.
+
+    With `minus`, the mean AUROC of those runs is taken off, paired. The intervals are over test
+    patients; how much the seeds scatter is a second matter, which they do not hold.
+    """
+    weights = resample_patients(patient_ids, num_resamples=num_resamples, seed=seed)
+    values, resampled = np.zeros(labels.shape[1]), np.zeros((num_resamples, labels.shape[1]))
+    for sign, some in ((1, runs), (-1, minus)):
+        for scores in some:
+            values += sign * _aurocs(scores, labels) / len(some)
+            resampled += sign * resampled_aurocs(scores, labels, weights) / len(some)
     return summarise(values, resampled, patient_ids)
 
 
@@ -214,7 +237,12 @@ def _aurocs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.array([auroc(s, y) for s, y in zip(scores.T, labels.T, strict=True)])
 
 
-def _resampled_aurocs(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def resampled_aurocs(
+    scores: Float[np.ndarray, "studies labels"],
+    labels: Shaped[np.ndarray, "studies labels"],
+    weights: Float[np.ndarray, "resamples studies"],
+) -> Float[np.ndarray, "resamples labels"]:
+    """Return `weighted_auroc` of every label."""
     columns = zip(scores.T, labels.T, strict=True)
     return np.stack([weighted_auroc(s, y, weights) for s, y in columns], axis=1)
 

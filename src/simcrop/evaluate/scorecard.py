@@ -129,6 +129,7 @@ def score(
     label_names: Sequence[str],
     points: OperatingPoints,
     *,
+    are_exclusive: bool = False,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Scorecard:
@@ -140,6 +141,7 @@ def score(
         patient_ids: studies of one patient are drawn together.
         label_names: in the order of the columns.
         points: chosen on validation studies.
+        are_exclusive: the labels exclude each other, the most probable one is the answer.
         num_resamples: of the patients.
         seed: draws them.
     """
@@ -167,9 +169,7 @@ def score(
         calibration_error=_errors(scores, labels),
         scaled_calibration_error=_errors(scaled, labels),
         points=points,
-        classes=_classes(scores, labels, weights, patient_ids)
-        if exclude_each_other(labels)
-        else None,
+        classes=_classes(scores, labels, weights, patient_ids) if are_exclusive else None,
     )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from simcrop.evaluate.grounded_sentence import OWN
 from simcrop.evaluate.grounding import GroundingResult
 from simcrop.evaluate.intervals import Interval, LabelIntervals
+from simcrop.evaluate.scorecard import Scorecard
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,44 @@ def auroc_table(label_names: Sequence[str], results: Mapping[str, LabelIntervals
     ]
     names = [*label_names, "mean"]
     return Table(("AUROC", *results), tuple(zip(names, *columns, strict=True)))
+
+
+def scorecard_table(card: Scorecard) -> Table:
+    """Return one row per label and the mean: each figure with what it needs beside it."""
+    header = (
+        "label", "positive", "AUROC", "average precision", "F1", "balanced accuracy",
+        "calibration error", "at temperature",
+    )  # fmt: skip
+    figures = (card.auroc, card.average_precision, card.f1, card.balanced_accuracy)
+    errors = (card.calibration_error, card.scaled_calibration_error)
+    rows = [
+        (
+            name,
+            f"{card.prevalence[i]:.3f}",
+            *(format_interval(figure.per_label[i]) for figure in figures),
+            *(f"{error[i]:.3f}" for error in errors),
+        )
+        for i, name in enumerate(card.label_names)
+    ]
+    means = [f"{sum(values) / len(values):.3f}" for values in (card.prevalence, *errors)]
+    rows.append(
+        ("mean", means[0], *(format_interval(figure.mean) for figure in figures), *means[1:])
+    )
+    return Table(header, tuple(rows))
+
+
+def confusion_table(card: Scorecard) -> Table:
+    """Return studies by true class (rows) and answer (columns), for classes that exclude others.
+
+    Raises:
+        ValueError: if the labels may occur together.
+    """
+    if card.classes is None:
+        raise ValueError("labels that may occur together have no confusion matrix")
+    names = card.label_names
+    counts = [tuple(map(str, row)) for row in card.classes.confusion.tolist()]
+    rows = [(name, *row) for name, row in zip(names, counts, strict=True)]
+    return Table(("truth", *(f"answer {name}" for name in names)), tuple(rows))
 
 
 def grounding_table(result: GroundingResult) -> Table:

@@ -1,28 +1,23 @@
-"""Features as an artefact: one frozen pass over the volumes serves every probe and search.
+"""One frozen pass over the volumes, which serves every probe and search.
 
-FEATURES/index.csv              volume_id, study_id, patient_id, split, in row order
-FEATURES/volume_embeddings.npy  float32 (volumes, dim)
-FEATURES/patch_embeddings.npy   float16 (volumes, patches, shared), unit length; optional
-FEATURES/features.json          feature, contract hash, versions
+`simcrop.train.feature_files` keeps what is computed here.
 """
 
-import json
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from simcrop.data.atomic import atomic_path
 from simcrop.data.body import body_patches
 from simcrop.data.contract import STORED, Contract, meet
 from simcrop.data.preprocessing import Crop, center_crop
 from simcrop.data.store import Store
 from simcrop.errors import DataError, SimCroPError, complain
-from simcrop.train.checkpoint import versions
-from simcrop.train.pretrained import Pretrained, pool
+from simcrop.train.growing_array import GrowingArray, growing_array
+from simcrop.train.pretrained import FEATURES, Pretrained, pool
 
 Progress = Callable[[int, int, str], None]
 
@@ -37,6 +32,8 @@ class Features:
         patch_embeddings: unit vectors in the space shared with sentences, or None.
         is_body: which patches hold enough of the patient to be selected.
         failed: volume_id and reason of every volume that could not be used.
+        pooled: every feature of the same pass by name, `volume_embeddings` among them.
+        patch_tokens: the encoder's tokens, mapped from their file, or None.
     """
 
     index: pd.DataFrame
@@ -44,6 +41,8 @@ class Features:
     patch_embeddings: Float[np.ndarray, "volumes patches shared"] | None
     is_body: Bool[np.ndarray, "volumes patches"]
     failed: pd.DataFrame
+    pooled: Mapping[str, Float[np.ndarray, "volumes dim"]] = field(default_factory=dict)
+    patch_tokens: np.ndarray | None = None
 
     def of(self, split: str) -> "Features":
         """Return the rows of one split."""
@@ -55,6 +54,8 @@ class Features:
             volume_embeddings=self.volume_embeddings[rows],
             patch_embeddings=patches,
             is_body=self.is_body[rows],
+            pooled={name: vectors[rows] for name, vectors in self.pooled.items()},
+            patch_tokens=None if self.patch_tokens is None else self.patch_tokens[rows],
         )
 
     def stored_patches(self) -> Float[np.ndarray, "volumes patches shared"]:
@@ -80,10 +81,13 @@ def embed_store(
     feature: str = "post_norm_gap",
     with_patches: bool = False,
     only: Collection[str] | None = None,
+    tokens_path: Path | None = None,
     batch_size: int = 16,
     on_progress: Progress = lambda done, total, what: None,
 ) -> Features:
     """Embed the volumes of a store, or `only` some; its contract must be the checkpoint's.
+
+    Where `tokens_path` is given, the patch tokens of every volume are written into that file.
 
     Raises:
         DataError: with one line for each difference between the contracts, or if no volume of
@@ -101,7 +105,12 @@ def embed_store(
     def read(volume: str) -> Crop:
         return center_crop(*store.read_hu(volume), pretrained.contract)
 
-    return _embed(pretrained, index, read, feature, with_patches, batch_size, on_progress)
+    parts = (pretrained, index, read, feature, with_patches, batch_size, on_progress)
+    if tokens_path is None:
+        return _embed(*parts)
+    with growing_array(tokens_path) as tokens:
+        features = _embed(*parts, tokens)
+    return replace(features, patch_tokens=np.load(tokens_path, mmap_mode="r"))
 
 
 def embed_files(
@@ -130,13 +139,20 @@ def _embed(
     with_patches: bool,
     batch_size: int,
     on_progress: Progress,
+    tokens: GrowingArray | None = None,
 ) -> Features:
+    if feature not in FEATURES:
+        raise ValueError(f"feature {feature!r}; choose one of {', '.join(FEATURES)}")
     kept: list[int] = []
     failed: list[tuple[str, str]] = []
-    vectors, patches, is_body = [], [], []
+    pooled: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}
+    patches, is_body = [], []
     for rows, crops in _batches(index["volume_id"].tolist(), read, batch_size, failed):
         encoded = pretrained.encode(crops)
-        vectors.append(pool(encoded, feature).cpu().numpy())
+        for name, vectors in pooled.items():
+            vectors.append(pool(encoded, name).cpu().numpy())
+        if tokens is not None:
+            tokens.append(encoded.patch_tokens.half().cpu().numpy())
         if with_patches:
             patches.append(pretrained.embed_encoded(encoded).half().cpu().numpy())
         is_body += [body_patches(crop, pretrained.grid) for crop in crops]
@@ -147,12 +163,14 @@ def _embed(
         raise DataError(
             complain(f"none of {len(index)} volumes could be used{first}", "at least one", "")
         )
+    joined = {name: np.concatenate(vectors) for name, vectors in pooled.items()}
     return Features(
         index.iloc[kept].reset_index(drop=True),
-        np.concatenate(vectors),
+        joined[feature],
         np.concatenate(patches) if with_patches else None,
         np.stack(is_body),
         pd.DataFrame(failed, columns=["volume_id", "reason"]),
+        joined,
     )
 
 
@@ -189,27 +207,3 @@ def check_contracts(store: Store, contract: Contract) -> None:
     """
     remedy = "Run `simcrop prepare --recipe` with the recipe of this run or checkpoint."
     meet(contract, store.contract, store.location, STORED, remedy)
-
-
-def save_features(features: Features, folder: Path, pretrained: Pretrained, feature: str) -> None:
-    """Write features into a folder, each file whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    description = {
-        "feature": feature,
-        "contract": pretrained.contract.to_dict(),
-        "contract_hash": pretrained.contract.hash,
-        "recipe": pretrained.config.name,
-        "versions": versions(),
-    }
-    with atomic_path(folder / "features.json") as path:
-        path.write_text(json.dumps(description, indent=2), encoding="utf-8")
-    arrays = {"volume_embeddings": features.volume_embeddings}
-    if features.patch_embeddings is not None:
-        arrays["patch_embeddings"] = features.patch_embeddings
-    for name, array in arrays.items():
-        with atomic_path(folder / f"{name}.npy") as path:
-            np.save(path, array)
-    tables = {"index": features.index, "failed": features.failed}
-    for name, table in tables.items():
-        with atomic_path(folder / f"{name}.csv") as path:
-            table.to_csv(path, index=False)

@@ -1,185 +1,175 @@
-"""The linear probe: what a frozen encoder knows, by one linear classifier per label.
+"""Classification by a frozen encoder: heads on features that were computed once.
 
-Features are computed once. The classifier is fitted on training patients, its regularisation
-chosen on validation patients, and the figures come from test patients, who see no choice.
+One pass over the volumes serves every head, fraction and seed. A head is fitted on training
+patients, chosen on validation patients and tested on patients who see no choice: the parts are
+those of `simcrop.evaluate.held_out`.
 
 Paper: downstream classification by linear probing (method.md, section 11).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 
-from simcrop.data.splits import take_fraction
 from simcrop.data.store import Store
-from simcrop.errors import DataError, complain
-from simcrop.evaluate.classification import fit_linear_probe
-from simcrop.evaluate.figures import roc_curves
-from simcrop.evaluate.intervals import LabelIntervals, auroc_differences, auroc_intervals
-from simcrop.evaluate.items import Items
-from simcrop.evaluate.results import (
-    SELECTED_ON_TEST,
-    Drawing,
-    NamedSet,
-    Result,
-    write_result,
-)
-from simcrop.evaluate.tables import auroc_table
-from simcrop.train.checkpoint import versions
-from simcrop.train.features import Features, Progress, embed_store
-from simcrop.train.pretrained import Pretrained
+from simcrop.evaluate.held_out import Development, FixedHead, HeldOut, Opened
+from simcrop.evaluate.intervals import LabelIntervals
+from simcrop.evaluate.logistic import fit_logistic
+from simcrop.evaluate.nearest import fit_nearest
+from simcrop.evaluate.replay import Replay, replay_selection
+from simcrop.evaluate.scorecard import Scorecard, score
+from simcrop.recipes.heads import ATTENTIVE_HEAD, paper_head, protocol_of
+from simcrop.train.features import Features
+from simcrop.train.gradient_head import fit_attentive, fit_paper_head
+from simcrop.train.probe_parts import divide
+
+HEADS = ("logistic", "paper", "nearest", "attentive")
+
+
+@dataclass(frozen=True)
+class ProbePlan:
+    """What is fitted.
+
+    Attributes:
+        head: one of `HEADS`.
+        fractions: shares of the training patients, in (0, 1]; smaller ones are nested.
+        seeds: draw the patients, and what a head draws.
+        protocol: whose values the head `paper` takes; `auto` goes by the labels.
+        replay: also say what choosing on test would have given.
+        device: for heads that learn by gradient.
+    """
+
+    head: str = "logistic"
+    fractions: tuple[float, ...] = (1.0,)
+    seeds: tuple[int, ...] = (0,)
+    protocol: str = "auto"
+    replay: bool = False
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)
 class ProbeResult:
-    """A fitted probe on the test studies.
+    """A fitted head on the test volumes.
 
     Attributes:
-        label_names: the columns of labels.csv.
-        auroc: per label and mean, with 95 % intervals over patients.
-        scores: probability of each label for each test volume.
-        labels: 0 or 1, likewise.
-        volume_ids, patient_ids: of the test volumes.
-        num_train: training volumes used.
-        c: inverse strength of the L2 penalty, chosen on validation patients.
+        fraction, seed: the share of the training patients, and what drew them.
+        num_train, num_train_patients: training volumes and patients used.
+        opened: scores and labels of the test volumes, and the head.
+        card: every figure of them.
+        replay: what choosing on test would have given; None unless asked for.
     """
 
-    label_names: tuple[str, ...]
-    auroc: LabelIntervals
-    scores: Float[np.ndarray, "volumes labels"]
-    labels: Int[np.ndarray, "volumes labels"]
-    volume_ids: tuple[str, ...]
-    patient_ids: tuple[str, ...]
+    fraction: float
+    seed: int
     num_train: int
-    c: float
+    num_train_patients: int
+    opened: Opened
+    card: Scorecard
+    replay: Replay | None = None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The columns."""
+        return self.card.label_names
+
+    @property
+    def auroc(self) -> LabelIntervals:
+        """Per label and mean, with 95 % intervals over patients."""
+        return self.card.auroc
+
+    @property
+    def scores(self) -> Float[np.ndarray, "volumes labels"]:
+        """Probability of each label for each test volume."""
+        return self.opened.scores
+
+    @property
+    def labels(self) -> Int[np.ndarray, "volumes labels"]:
+        """0 or 1, likewise."""
+        return self.opened.labels
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        head = self.opened.head
+        described: dict[str, object] = {
+            "fraction": self.fraction,
+            "seed": self.seed,
+            "num_train": self.num_train,
+            "num_train_patients": self.num_train_patients,
+            "head": head.settings,
+            "choice": head.choice,
+            "val_scores": {name: one.val_score for name, one in head.candidates.items()},
+            **self.card.to_dict(),
+        }
+        return described | ({"replay": self.replay.to_dict()} if self.replay else {})
 
 
-def probe(features: Features, store: Store, *, fraction: float = 1.0, seed: int = 0) -> ProbeResult:
-    """Fit a probe on a fraction of the training patients and test it.
+def probe(features: Features, store: Store, plan: ProbePlan | None = None) -> list[ProbeResult]:
+    """Fit and test a head for every fraction and seed, the largest fraction first.
 
     Args:
-        features: of the volumes of `store`, all three splits.
-        store: gives the labels.
-        fraction: share of the training patients, in (0, 1]; smaller ones are nested.
-        seed: draws them.
+        features: of the volumes of `store`.
+        store: gives split and labels.
+        plan: what is fitted; a logistic regression on all training patients unless given.
 
     Raises:
-        DataError: if the store has no labels, or no training or test volume.
+        DataError: if the store has no labels, no training or test volume, or if the features
+            lack patch tokens that the head reads.
     """
-    table, index = store.need_labels(), features.index
-    is_labelled = index["study_id"].isin(table.index)
-    patients = index.loc[is_labelled & (index["split"] == "train"), "patient_id"].unique()
-    chosen = set(take_fraction(patients, fraction, seed)) if len(patients) else set()
-    is_chosen = (index["split"] != "train") | index["patient_id"].isin(chosen)
-    parts = {
-        split: np.flatnonzero(is_labelled & is_chosen & (index["split"] == split))
-        for split in ("train", "val", "test")
-    }
-    for split in ("train", "test"):
-        if not len(parts[split]):
-            raise DataError(
-                complain(
-                    f"{store.location} has no labelled volume in its {split} part",
-                    "at least one patient in train and in test",
-                    "Prepare more patients, or give reports.csv a `split` column.",
-                )
-            )
-    vectors, labels = features.volume_embeddings, _labels(table, index)
-    fitted = fit_linear_probe(
-        vectors[parts["train"]],
-        labels[parts["train"]],
-        vectors[parts["val"]],
-        labels[parts["val"]],
-    )
-    test = parts["test"]
-    scores = fitted.scores(vectors[test])
-    patient_ids = tuple(index["patient_id"].iloc[test])
-    return ProbeResult(
-        label_names=tuple(table.columns),
-        auroc=auroc_intervals(scores, labels[test], patient_ids),
-        scores=scores,
-        labels=labels[test],
-        volume_ids=tuple(index["volume_id"].iloc[test]),
-        patient_ids=patient_ids,
-        num_train=len(parts["train"]),
-        c=fitted.c,
-    )
+    return probe_parts(*divide(features, store), plan or ProbePlan())
 
 
-def _labels(table: pd.DataFrame, index: pd.DataFrame) -> Int[np.ndarray, "volumes labels"]:
-    """Return the labels of every volume's study; 0 for studies without, which are not used."""
-    return table.reindex(index["study_id"], fill_value=0).to_numpy(dtype=np.int64)
+def probe_parts(development: Development, held_out: HeldOut, plan: ProbePlan) -> list[ProbeResult]:
+    """Fit on a development and test on held-out volumes; see `probe`."""
+    results = []
+    for fraction in sorted(set(plan.fractions), reverse=True):
+        for seed in plan.seeds:
+            part = development.of_fraction(fraction, seed)
+            head = fit_head(part, plan, fraction, seed)
+            results.append(score_head(head, part, held_out, fraction, seed, replay=plan.replay))
+    return results
 
 
-def probe_encoders(
-    encoders: Mapping[str, Pretrained],
-    store: Store,
-    *,
-    feature: str = "post_norm_gap",
-    fraction: float = 1.0,
-    seed: int = 0,
-    on_progress: Progress = lambda done, total, what: None,
-) -> dict[str, ProbeResult]:
-    """Probe several encoders on the same patients; raises as `embed_store` and `probe` do."""
-    return {
-        name: probe(
-            embed_store(encoder, store, feature=feature, on_progress=on_progress),
-            store,
-            fraction=fraction,
-            seed=seed,
-        )
-        for name, encoder in encoders.items()
-    }
+def fit_head(part: Development, plan: ProbePlan, fraction: float, seed: int) -> FixedHead:
+    """Fit the head of a plan.
+
+    Raises:
+        ValueError: if there is no such head.
+    """
+    if plan.head == "logistic":
+        return fit_logistic(part)
+    if plan.head == "nearest":
+        return fit_nearest(part)
+    if plan.head == "attentive":
+        return fit_attentive(part, ATTENTIVE_HEAD, seed=seed, device=plan.device)
+    if plan.head == "paper":
+        is_auto = plan.protocol == "auto"
+        protocol = protocol_of(part.label_names) if is_auto else plan.protocol
+        config = paper_head(protocol, fraction)
+        return fit_paper_head(part, config, seed=seed, device=plan.device)
+    raise ValueError(f"head {plan.head!r}; choose one of {', '.join(HEADS)}")
 
 
-def write_probe(
-    results: Mapping[str, ProbeResult],
-    store: Store,
-    folder: Path,
-    *,
+def score_head(
+    head: FixedHead,
+    part: Development,
+    held_out: HeldOut,
     fraction: float,
     seed: int,
-    feature: str,
-) -> None:
-    """Write the result folder: figures, table and ROC curves of the first encoder."""
-    first = next(iter(results.values()))
-    figures: dict[str, object] = {
-        "encoders": {name: describe_probe(result) for name, result in results.items()}
-    }
-    if len(results) > 1:
-        other = list(results.values())[1]
-        difference = auroc_differences(first.scores, other.scores, first.labels, first.patient_ids)
-        figures["difference"] = difference.to_dict(first.label_names)
-    aurocs = {name: result.auroc for name, result in results.items()}
-    curves = roc_curves(first.scores, first.labels, first.label_names)
-    written = Result(
-        command="probe",
-        figures=figures,
-        sets={"test": NamedSet.of(first.volume_ids)},
-        contract_hash=store.contract.hash,
-        seeds=(seed,),
-        versions=versions(),
-        settings={"fraction": fraction, "feature": feature, "split": store.split_name},
-        note=SELECTED_ON_TEST if store.selected_on_test else "",
-        items=tuple(
-            Items(name, "auroc", result.volume_ids, result.patient_ids, result.label_names,
-                  result.scores, result.labels)
-            for name, result in results.items()
+    *,
+    replay: bool = False,
+) -> ProbeResult:
+    """Open the held-out volumes for a fixed head and compute every figure."""
+    opened = held_out.open(head)
+    return ProbeResult(
+        fraction=fraction,
+        seed=seed,
+        num_train=len(part.train),
+        num_train_patients=len(set(part.train.patient_ids)),
+        opened=opened,
+        card=score(
+            opened.scores, opened.labels, opened.patient_ids, head.label_names, head.points,
+            are_exclusive=head.are_exclusive,
         ),
-        tables={"AUROC of test volumes.": auroc_table(first.label_names, aurocs)},
-        drawings={"roc": Drawing(curves, f"ROC curves of {next(iter(results))}.")},
+        replay=replay_selection(held_out, opened) if replay else None,
     )  # fmt: skip
-    write_result(written, folder)
-
-
-def describe_probe(result: ProbeResult) -> dict[str, object]:
-    """Return plain values for JSON."""
-    return {
-        "auroc": result.auroc.to_dict(result.label_names),
-        "num_train": result.num_train,
-        "c": result.c,
-    }

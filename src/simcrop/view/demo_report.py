@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from simcrop.config import Config
 from simcrop.data.contract import Contract
-from simcrop.evaluate.figures import auroc_dots, roc_curves
+from simcrop.evaluate.classification_figures import roc_curves
+from simcrop.evaluate.figures import auroc_dots
 from simcrop.evaluate.grounding import GroundingResult
 from simcrop.evaluate.intervals import LabelIntervals
 from simcrop.evaluate.tables import Table, auroc_table, format_interval, grounding_table
@@ -220,8 +221,8 @@ def _probes(results: DemoResults) -> Section:
             ),
             CaptionedTable(auroc_table(first.label_names, intervals), "The same as a table."),
             Picture(
-                roc_curves(first.scores, first.labels, first.label_names),
-                f"ROC curves of {best}.",
+                roc_curves(first.scores, first.labels, first.label_names, first.opened.patient_ids),
+                f"ROC curves of {best}, with 95 % bands over patients.",
                 f"ROC curves of every finding, {best}",
             ),
         ],
