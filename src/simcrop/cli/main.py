@@ -12,6 +12,7 @@ import typer
 from simcrop._version import __version__
 from simcrop.cli.benchmark import benchmark
 from simcrop.cli.check import check
+from simcrop.cli.compare import compare
 from simcrop.cli.convert import convert
 from simcrop.cli.demo import demo
 from simcrop.cli.embed import embed
@@ -45,6 +46,7 @@ for command in (
     convert,
     embed,
     probe,
+    compare,
     ground,
     ground_eval,
     recipe,
