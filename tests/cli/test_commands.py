@@ -31,6 +31,8 @@ COMMANDS = (
     "show",
     "embed",
     "probe",
+    "finetune",
+    "compare",
     "ground",
     "ground-eval",
     "recipe",
@@ -126,13 +128,22 @@ def test_the_way_from_phantoms_to_maps(simcrop, work):
     assert np.load(work / "features" / "volume_embeddings.npy").shape == (12, 64)
     assert np.load(work / "features" / "patch_embeddings.npy").shape[:2] == (12, 120)
 
-    result = simcrop("probe", "-c", run, "-s", store, "-o", work / "probe", "--fraction", 0.5)
-    assert (result.code, result.paths) == (0, [work / "probe" / "results.json"])
+    output = work / "probe"
+    options = ["--fractions", "0.5,1", "--replay-selection"]
+    result = simcrop("probe", "-c", run, "-s", store, "-o", output, *options)
+    assert (result.code, result.paths) == (0, [output / "results.json", output / "report.html"])
     assert "untrained" in result.stderr
-    assert set(json.loads(result.paths[0].read_text())["figures"]["encoders"]) == {
-        "pre-trained",
-        "untrained",
-    }
+    encoders = json.loads(result.paths[0].read_text())["figures"]["encoders"]
+    assert set(encoders) == {"pre-trained", "untrained"}
+
+    options = ["--features", work / "features", "-s", store]
+    assert simcrop("probe", *options, "-o", work / "nearest", "--head", "nearest").code == 0
+    result = simcrop("compare", output, work / "nearest", "-o", work / "compared")
+    assert result.code == 0
+    assert "probe minus nearest" in result.stderr
+    assert all(path.exists() for path in result.paths)
+    untrained = [output, work / "nearest", "-o", work / "other", "--model", "untrained"]
+    assert_refused(simcrop("compare", *untrained), 1, "share no measure")
 
     volume = archive / "volumes" / "phantom_000001.nii.gz"
     asked = ["--sentence", "Pleural effusion on the left.", "--sentence", "Heart size is normal."]

@@ -16,6 +16,7 @@ from simcrop.cli.compare import compare
 from simcrop.cli.convert import convert
 from simcrop.cli.demo import demo
 from simcrop.cli.embed import embed
+from simcrop.cli.finetune import finetune
 from simcrop.cli.ground import ground
 from simcrop.cli.ground_eval import ground_eval
 from simcrop.cli.phantom import phantom
@@ -46,6 +47,7 @@ for command in (
     convert,
     embed,
     probe,
+    finetune,
     compare,
     ground,
     ground_eval,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int16
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
@@ -99,6 +99,26 @@ class Augmentation:
     shift_range: float
 
 
+def random_view(
+    hu: Int16[np.ndarray, "vx vy vz"],
+    contract: Contract,
+    settings: Augmentation,
+    rng: np.random.Generator,
+) -> View:
+    """Return a random crop of a volume, normalised and shifted, as training sees it."""
+    place = draw_place(
+        hu.shape,
+        contract,
+        crop_scale=settings.crop_scale,
+        flip_probabilities=settings.flip_probability,
+        rng=rng,
+    )
+    shift = draw_shift(
+        max_shift=settings.shift_range, probability=settings.shift_probability, rng=rng
+    )
+    return view_of(hu, place, contract, shift)
+
+
 class StudyDataset(Dataset[StudySample]):
     """The studies of a store, indexed by (epoch, position).
 
@@ -156,17 +176,7 @@ class StudyDataset(Dataset[StudySample]):
             hu, _ = self._read(volumes[0])
             return view_of(hu, center_place(hu.shape, self.contract), self.contract)
         hu, _ = self._read(volumes[int(rng.integers(len(volumes)))])
-        place = draw_place(
-            hu.shape,
-            self.contract,
-            crop_scale=settings.crop_scale,
-            flip_probabilities=settings.flip_probability,
-            rng=rng,
-        )
-        shift = draw_shift(
-            max_shift=settings.shift_range, probability=settings.shift_probability, rng=rng
-        )
-        return view_of(hu, place, self.contract, shift)
+        return random_view(hu, self.contract, settings, rng)
 
     def _read(self, volume: str) -> tuple[np.ndarray, np.ndarray]:
         if self._kept is None:

@@ -1,0 +1,99 @@
+"""How often do the intervals hold the truth, and how long does a test set take?
+
+    python benchmarks/intervals.py [--rounds 2000] [--patients 120]
+
+Studies are simulated: two per patient that resemble each other, with a known AUROC, average
+precision and mean, and two models of which the first is better. Coverage is the share of rounds in
+which the 95 % interval held the truth; beside it what drawing studies, not patients, would give.
+"""
+
+import argparse
+import math
+import time
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.metrics import average_precision_score
+
+from simcrop.evaluate.intervals import (
+    auroc_differences,
+    auroc_intervals,
+    mean_intervals,
+    resample_patients,
+    summarise,
+    weighted_average_precision,
+)
+from simcrop.evaluate.scorecard import operating_points, score
+
+PERSON, NOISE, WORSE = (
+    math.sqrt(0.5),
+    1.0,
+    1.5,
+)  # deviations: of a patient, of a study, of model two
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2000)
+    parser.add_argument("--patients", type=int, default=120)
+    options = parser.parse_args()
+    for name, share in coverage(options.rounds, options.patients).items():
+        error = 1.96 * math.sqrt(share * (1 - share) / options.rounds)
+        print(f"{name:44} {share:.3f} +- {error:.3f}")
+    rng = np.random.default_rng(0)
+    labels = (rng.random((3009, 18)) < 0.2).astype(int)
+    scores = norm.cdf(labels + rng.normal(size=labels.shape))
+    patients = [f"p{i}" for i in rng.integers(1304, size=3009)]
+    started = time.process_time()
+    auroc_intervals(scores, labels, patients)
+    print(f"AUROC of 3,009 x 18, 1,000 resamples: {time.process_time() - started:.1f} CPU s")
+    started = time.process_time()
+    score(scores, labels, patients, [f"{i}" for i in range(18)], operating_points(scores, labels))
+    print(f"whole scorecard of the same: {time.process_time() - started:.1f} CPU s")
+
+
+def coverage(rounds: int, patients: int) -> dict[str, float]:
+    rng = np.random.default_rng(1)
+    ids = [str(i // 2) for i in range(2 * patients)]
+    alone = [str(i) for i in range(2 * patients)]
+    truth = norm.cdf(1 / math.sqrt(2 * (PERSON**2 + NOISE**2)))
+    other_truth = norm.cdf(1 / math.sqrt(2 * (PERSON**2 + WORSE**2)))
+    precision = true_average_precision()
+    held: dict[str, int] = {}
+
+    def count(name: str, interval, true: float) -> None:
+        held[name] = held.get(name, 0) + (interval.low <= true <= interval.high)
+
+    for _ in range(rounds):
+        labels = np.repeat(rng.integers(2, size=(patients, 3)), 2, axis=0)
+        person = np.repeat(rng.normal(size=(patients, 3)), 2, axis=0) * PERSON
+        scores, other = (
+            labels + person + s * rng.normal(size=person.shape) for s in (NOISE, WORSE)
+        )
+        result = auroc_intervals(scores, labels, ids, num_resamples=400)
+        count("AUROC of a label", result.per_label[0], truth)
+        count("mean AUROC of three labels", result.mean, truth)
+        paired = auroc_differences(scores, other, labels, ids, num_resamples=400).mean
+        count("paired difference of mean AUROCs", paired, truth - other_truth)
+        naive = auroc_intervals(scores, labels, alone, num_resamples=400)
+        count("AUROC of a label, drawing studies (wrong)", naive.per_label[0], truth)
+        weights = resample_patients(ids, num_resamples=400, seed=0)
+        columns = [scores[:, 0], labels[:, 0]]
+        value = np.array([average_precision_score(columns[1], columns[0])])
+        spread = weighted_average_precision(*columns, weights)[:, None]
+        count("average precision", summarise(value, spread, ids).mean, precision)
+        values = 0.3 + person[:, 0] + rng.normal(size=2 * patients)
+        mean = mean_intervals(values, np.zeros(2 * patients, dtype=int), 1, ids, num_resamples=400)
+        count("mean of a value", mean.mean, 0.3)
+    return {name: n / rounds for name, n in held.items()}
+
+
+def true_average_precision() -> float:
+    rng = np.random.default_rng(2)
+    labels = rng.integers(2, size=400_000)
+    scores = labels + math.hypot(PERSON, NOISE) * rng.normal(size=labels.size)
+    return float(average_precision_score(labels, scores))
+
+
+if __name__ == "__main__":
+    main()
