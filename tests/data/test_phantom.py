@@ -7,7 +7,8 @@ import pytest
 
 from simcrop.data.phantom import LABEL_NAMES, ORGAN_NAMES, Phantom, make_phantom
 from simcrop.data.phantom.patient import draw_patient
-from simcrop.data.phantom.wording import PHRASES
+from simcrop.data.phantom.wording import HOME, PHRASES, Book
+from simcrop.data.phantom.wording_away import AWAY
 
 LUNG_LESIONS = ("Lung nodule", "Lung opacity", "Consolidation", "Atelectasis", "Emphysema")
 NUMBER = 90
@@ -225,3 +226,28 @@ def test_difficulty_shrinks_lesions_and_raises_noise() -> None:
         for d in (0.0, 1.0)
     }  # fmt: skip
     assert sizes[1.0] < 0.7 * sizes[0.0]
+
+
+def test_another_hospital_says_and_shows_the_same_findings_otherwise() -> None:
+    pairs = [(make_phantom(11, i), make_phantom(11, i, away=True)) for i in range(12)]
+    air = (slice(None), slice(-2, None))
+    for home, away in pairs:
+        assert [f.label for f in home.findings] == [f.label for f in away.findings]
+        assert all(f.sentence in away.findings_text for f in away.findings)
+        assert not {f.sentence for f in home.findings} & {f.sentence for f in away.findings}
+        home_tail, away_tail = (np.quantile(one.hu[air], 0.75) + 1000 for one in (home, away))
+        assert away_tail > 1.5 * home_tail
+    sizes = [
+        np.mean([f.size_mm for one in column for f in one.findings if f.label == "Lung opacity"])
+        for column in zip(*pairs, strict=True)
+    ]
+    assert sizes[1] == pytest.approx(0.85 * sizes[0], rel=0.05)
+
+
+def test_no_sentence_of_another_hospital_is_one_of_ours() -> None:
+    def sentences(book: Book) -> set[str]:
+        every = [*book.phrases.values(), book.several_nodules]
+        return {text for p in every for text in (*p.present, *p.unplaced, *p.absent)}
+
+    assert AWAY.phrases.keys() == HOME.phrases.keys() == set(LABEL_NAMES)
+    assert not sentences(AWAY) & sentences(HOME)

@@ -13,6 +13,10 @@ def phantom(
     patients: Annotated[int, typer.Option(min=1, help="Number of patients.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
     difficulty: Annotated[float, typer.Option(min=0, max=1, help="0 is easy, 1 is hard.")] = 0.5,
+    away: Annotated[
+        bool,
+        typer.Option("--away", help="Another hospital: other words, smaller lesions, more noise."),
+    ] = False,
     workers: Workers = 0,
 ) -> None:
     """Write a study archive of synthetic chests with findings, masks and reports."""
@@ -24,6 +28,7 @@ def phantom(
             patients,
             seed,
             difficulty=difficulty,
+            away=away,
             workers=num_workers(workers),
             on_progress=lambda done, total: update(done, total, "write phantoms"),
         )

@@ -27,6 +27,7 @@ def write_phantoms(
     seed: int,
     *,
     difficulty: Number = 0.5,
+    away: bool = False,
     workers: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -39,6 +40,7 @@ def write_phantoms(
         num_patients: how many.
         seed: of the set.
         difficulty: 0 (easy) to 1 (hard).
+        away: from another hospital, see `make_phantom`.
         workers: processes; the bytes do not depend on it.
         on_progress: called with (written, num_patients) after each patient.
 
@@ -53,7 +55,7 @@ def write_phantoms(
     folder = Path(folder)
     for name in ("volumes", "masks", "anatomy"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    write = partial(_write_patient, folder, seed, difficulty)
+    write = partial(_write_patient, folder, seed, difficulty, away)
     tables: Rows = {}
     for done, rows in enumerate(_each(write, num_patients, workers), start=1):
         for table, new in rows.items():
@@ -79,9 +81,9 @@ def _each(write: Callable[[int], Rows], number: int, workers: int) -> Iterator[R
         yield from pool.map(write, range(number), chunksize=8)
 
 
-def _write_patient(folder: Path, seed: int, difficulty: Number, index: int) -> Rows:
+def _write_patient(folder: Path, seed: int, difficulty: Number, away: bool, index: int) -> Rows:
     """Write one patient's files and return their rows of the tables."""
-    phantom = make_phantom(seed, index, difficulty)
+    phantom = make_phantom(seed, index, difficulty, away=away)
     study = f"phantom_{index:06d}"
     volume, path = f"{study}_ct", f"volumes/{study}.nii.gz"
     write_volume(folder / path, phantom.hu, phantom.affine)

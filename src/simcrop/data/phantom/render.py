@@ -16,7 +16,16 @@ from simcrop.data.phantom.patient import LEFT, RIGHT, draw_patient
 from simcrop.data.phantom.places import Places
 from simcrop.data.phantom.shapes import Number
 from simcrop.data.phantom.studio import Dial, Lesion, Studio
-from simcrop.data.phantom.wording import NORMAL, NORMAL_IMPRESSION, conclude, deny, describe
+from simcrop.data.phantom.wording import (
+    HOME,
+    NORMAL,
+    NORMAL_IMPRESSION,
+    Book,
+    conclude,
+    deny,
+    describe,
+)
+from simcrop.data.phantom.wording_away import AWAY
 
 SHAPE = (60, 48, 36)
 SPACING_MM = (5.5, 5.5, 8.0)
@@ -55,6 +64,7 @@ def make_phantom(
     *,
     shape: tuple[int, int, int] = SHAPE,
     spacing_mm: tuple[float, float, float] = SPACING_MM,
+    away: bool = False,
 ) -> Phantom:
     """Return phantom number `index` of a seed; another grid shows the same patient.
 
@@ -64,6 +74,8 @@ def make_phantom(
         difficulty: 0 (large, distinct findings, little noise) to 1.
         shape: voxels along x, y, z.
         spacing_mm: voxel size; the field of view is centred on the scanner's origin.
+        away: from another hospital: other sentences, smaller lesions, and a scanner whose noise is
+            twice as strong and correlated between slices.
 
     Raises:
         ValueError: if the difficulty is outside [0, 1].
@@ -74,7 +86,7 @@ def make_phantom(
     body, organs, extras, lesions, words, noise = (
         np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(6)
     )
-    dial = Dial.at(difficulty)
+    dial, book = (Dial.at(difficulty).away, AWAY) if away else (Dial.at(difficulty), HOME)
     labels = [label for label, (prevalence, _) in PAINTERS.items() if body.random() < prevalence]
     depth = _effusion_depth(body, "Pleural effusion" in labels, dial)
     patient = draw_patient(body, set(labels), depth)
@@ -83,10 +95,10 @@ def make_phantom(
     remarks = paint_incidentals(canvas, patient, extras)
     studio = Studio(canvas, patient, Places(patient, lesions), lesions, dial)
     painted = [PAINTERS[label][1](studio) for label in labels]
-    findings = tuple(Finding(**vars(d), sentence=describe(d, words)) for d in painted)
-    findings_text = _write_findings(findings, labels, remarks, words)
-    impression = _write_impression(painted, words)
-    hu = _scan(canvas, noise, dial.noise_hu)
+    findings = tuple(Finding(**vars(d), sentence=describe(d, words, book)) for d in painted)
+    findings_text = _write_findings(findings, labels, remarks, words, book)
+    impression = _write_impression(painted, words, book)
+    hu = _scan(canvas, noise, dial.noise_hu, (0, 1, 2) if away else (0, 1))
     return Phantom(hu, canvas.affine, findings, canvas.organs, findings_text, impression)
 
 
@@ -99,29 +111,35 @@ def _effusion_depth(rng: np.random.Generator, has_fluid: bool, dial: Dial) -> di
     }
 
 
-def _scan(canvas: Canvas, rng: np.random.Generator, noise_hu: float) -> np.ndarray:
-    """Return the canvas as a scanner stores it: correlated noise, int16."""
+def _scan(
+    canvas: Canvas, rng: np.random.Generator, noise_hu: float, correlated: tuple[int, ...]
+) -> np.ndarray:
+    """Return the canvas as a scanner stores it: noise correlated along some axes, int16."""
     noise = rng.standard_normal(canvas.hu.shape, dtype=np.float32)
-    for axis in (0, 1):
+    for axis in correlated:
         noise = noise + 0.5 * (np.roll(noise, 1, axis) + np.roll(noise, -1, axis))
     noise *= np.float32(noise_hu * rng.uniform(0.6, 1.4) / 1.5)
     return np.rint(np.clip(canvas.hu + noise, -1024, 3071)).astype(np.int16)
 
 
 def _write_findings(
-    findings: tuple[Finding, ...], labels: list[str], remarks: list[str], rng: np.random.Generator
+    findings: tuple[Finding, ...],
+    labels: list[str],
+    remarks: list[str],
+    rng: np.random.Generator,
+    book: Book,
 ) -> str:
     """Join positive sentences, negations, normal statements and remarks in random order."""
     sentences = [finding.sentence for finding in findings]
     sentences += [
-        deny(label, rng) for label in PAINTERS if label not in labels and rng.random() < 1 / 3
+        deny(label, rng, book) for label in PAINTERS if label not in labels and rng.random() < 1 / 3
     ]
     distractors = [*remarks, *rng.permutation(NORMAL).tolist()]
     sentences += distractors[: int(rng.integers(1, 4))]
     return " ".join(rng.permutation(sentences).tolist())
 
 
-def _write_impression(lesions: list[Lesion], rng: np.random.Generator) -> str:
+def _write_impression(lesions: list[Lesion], rng: np.random.Generator, book: Book) -> str:
     if not lesions:
         return str(rng.choice(NORMAL_IMPRESSION))
-    return " ".join(conclude(lesion, rng) for lesion in lesions)
+    return " ".join(conclude(lesion, rng, book) for lesion in lesions)

@@ -27,6 +27,11 @@ class Dial:
             noise_hu=10 + 40 * difficulty,
         )
 
+    @property
+    def away(self) -> "Dial":
+        """The same difficulty at another hospital: smaller lesions, twice the noise."""
+        return Dial(0.85 * self.size, self.contrast, 2 * self.noise_hu)
+
 
 @dataclass(frozen=True)
 class Lesion:

@@ -4,7 +4,9 @@ Every positive sentence names exactly one finding. `{place}` begins with a space
 sentence says no place; `{size}` is in mm.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -152,6 +154,16 @@ SEVERAL_NODULES = Phrases(
     ("Multiple nodules{place}, metastases possible.", "Nodules{place}, follow-up advised."),
 )
 
+
+class Book(NamedTuple):
+    """The sentences of one hospital, for every finding and for several nodules at once."""
+
+    phrases: Mapping[str, Phrases]
+    several_nodules: Phrases
+
+
+HOME = Book(PHRASES, SEVERAL_NODULES)
+
 # Per side and level of the lung; the middle of the left lung is the lingula.
 _LOBES = {
     ("left", "middle"): ("in the lingula", "in the middle zone of the left lung"),
@@ -191,26 +203,26 @@ NORMAL_IMPRESSION = (
 )
 
 
-def describe(lesion: Lesion, rng: np.random.Generator) -> str:
+def describe(lesion: Lesion, rng: np.random.Generator, book: Book = HOME) -> str:
     """Return a sentence of the findings for a lesion; about one in six names no place."""
-    phrases = _phrases(lesion)
+    phrases = _phrases(lesion, book)
     pool = phrases.unplaced if rng.random() < 1 / 6 else phrases.present
     return str(rng.choice(pool)).format(place=_place(lesion, rng), size=lesion.size_mm)
 
 
-def conclude(lesion: Lesion, rng: np.random.Generator) -> str:
+def conclude(lesion: Lesion, rng: np.random.Generator, book: Book = HOME) -> str:
     """Return a sentence of the impression for a lesion."""
-    pool = _phrases(lesion).impression
-    return str(rng.choice(pool)).format(place=_place(lesion, rng))
+    pool = _phrases(lesion, book).impression
+    return str(rng.choice(pool)).format(place=_place(lesion, rng), size=lesion.size_mm)
 
 
-def deny(label: str, rng: np.random.Generator) -> str:
+def deny(label: str, rng: np.random.Generator, book: Book = HOME) -> str:
     """Return a sentence saying that a finding is absent."""
-    return str(rng.choice(PHRASES[label].absent))
+    return str(rng.choice(book.phrases[label].absent))
 
 
-def _phrases(lesion: Lesion) -> Phrases:
-    return SEVERAL_NODULES if lesion.count > 1 else PHRASES[lesion.label]
+def _phrases(lesion: Lesion, book: Book) -> Phrases:
+    return book.several_nodules if lesion.count > 1 else book.phrases[lesion.label]
 
 
 def _place(lesion: Lesion, rng: np.random.Generator) -> str:
