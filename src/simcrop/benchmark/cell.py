@@ -89,7 +89,7 @@ def run_cell(cell: Cell, ruler: Ruler, on_progress: Progress) -> None:
     else:
         run = RunFolder(cell.folder)
         source = PermutedReports(store.location, cell.seed) if variant.permuted else store
-        pretrain(config, source, run, resume=run.resume.exists(), on_progress=on_progress)
+        pretrain(config, source, run, resume=run.config.exists(), on_progress=on_progress)
         clock.stop("train")
         items = measure_encoder(load(cell.folder), ruler, cell.seed, on_progress)
         clock.stop("evaluate")

@@ -53,13 +53,14 @@ def extra_loggers(config: Config, run: RunFolder, first_step: int) -> list[Logge
                 )
             )
         else:
+            is_offline = "WANDB_MODE" not in os.environ  # the user's word, as W&B documents it
             logger = WandbLogger(
                 name=run.folder.name,
                 save_dir=run.folder,
                 project="simcrop",
-                offline="WANDB_MODE" not in os.environ,  # the user's word, as W&B documents it
+                offline=is_offline,
                 id=run.described()["id"],
-                resume="allow",
+                resume=None if is_offline else "allow",  # offline, W&B joins by id when it syncs
             )
             logger.log_hyperparams(config.model_dump(mode="json"))
             made.append(logger)

@@ -217,9 +217,12 @@ def writing(folder: Path) -> Generator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
+        reason: BaseException = error  # torch speaks of positions in a file, and keeps why within
+        while not isinstance(reason, OSError) and reason.__context__ is not None:
+            reason = reason.__context__
         raise TrainingError(
             complain(
-                f"{folder} cannot be written ({error})",
+                f"{folder} cannot be written ({reason})",
                 "room for resume points and checkpoints",
                 "What was written before is whole. Make room, then go on: "
                 f"simcrop pretrain --resume {folder}",
