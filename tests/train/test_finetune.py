@@ -51,6 +51,7 @@ def test_the_result_sets_fine_tuned_beside_frozen_and_leaves_a_checkpoint(
         pretrained, phantom_store, SHORT.model_copy(update={"epochs": 1}), tmp_path,
         fractions=(0.5,),
     )  # fmt: skip
+    assert result.command == "finetune"
     assert [items.model for items in result.items] == ["fine-tuned", "frozen"]
     assert result.items[0].hash == result.items[1].hash
     assert set(result.figures["difference"]) == {"frozen"}

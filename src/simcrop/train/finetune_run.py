@@ -68,4 +68,5 @@ def finetune(
                           "val_score_of_epochs": module.val_scores},
             )  # fmt: skip
             results.append(score_head(fixed, part, tested, fraction, seed))
-    return probe_result({"fine-tuned": results, "frozen": frozen}, plan, store, feature=feature)
+    probes = {"fine-tuned": results, "frozen": frozen}
+    return probe_result(probes, plan, store, feature=feature, command="finetune")

@@ -1,6 +1,7 @@
 """The result folder of `simcrop probe`: tables, curves and the scores of every test volume."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,8 +33,28 @@ from simcrop.train.probe import ProbePlan, ProbeResult
 Probes = Mapping[str, Sequence[ProbeResult]]  # of every encoder, the largest fraction first
 
 
+@dataclass(frozen=True, eq=False)
+class _Fraction:
+    """The runs of one encoder and fraction, which differ by their seeds, and their mean AUROC."""
+
+    runs: list[ProbeResult]
+    auroc: LabelIntervals
+
+    @property
+    def deviation(self) -> float:
+        """Of the seeds; nan for one."""
+        values = [run.auroc.mean.value for run in self.runs]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
 def probe_result(
-    probes: Probes, plan: ProbePlan, store: Store, *, feature: str, test_store: Store | None = None
+    probes: Probes,
+    plan: ProbePlan,
+    store: Store,
+    *,
+    feature: str,
+    test_store: Store | None = None,
+    command: str = "probe",
 ) -> Result:
     """Return all that is written about some encoders on the same test volumes.
 
@@ -43,21 +64,22 @@ def probe_result(
         store: that was learned from.
         feature: that stood for a volume.
         test_store: that was tested on, if it is another.
+        command: that was run.
     """
     firsts = {name: results[0] for name, results in probes.items()}
-    over_seeds = {name: _by_fraction(results) for name, results in probes.items()}
+    fractions = {name: _by_fraction(results) for name, results in probes.items()}
     opened = next(iter(firsts.values())).opened
     tested = test_store or store
     figures = {
         "encoders": {name: first.to_dict() for name, first in firsts.items()},
         "label_efficiency": {
-            name: [_point_dict(group) for group in groups] for name, groups in over_seeds.items()
+            name: [_fraction_dict(one) for one in ones] for name, ones in fractions.items()
         },
         **_differences(firsts, opened.head.label_names),
     }
     sets = {"test": NamedSet.of(opened.volume_ids)}
     return Result(
-        command="probe",
+        command=command,
         figures=figures,
         sets=sets | {name: NamedSet.of(store.volume_ids(name)) for name in ("train", "val")},
         contract_hash=store.contract.hash,
@@ -69,36 +91,34 @@ def probe_result(
         },
         note=SELECTED_ON_TEST if store.selected_on_test and test_store is None else "",
         items=tuple(_items(probes)),
-        tables=_tables(firsts, over_seeds),
-        drawings=_drawings(firsts, over_seeds),
+        tables=_tables(firsts, fractions),
+        drawings=_drawings(firsts, fractions),
     )  # fmt: skip
 
 
-def _by_fraction(results: Sequence[ProbeResult]) -> list[list[ProbeResult]]:
+def _by_fraction(results: Sequence[ProbeResult]) -> list[_Fraction]:
     fractions = dict.fromkeys(result.fraction for result in results)
-    return [[r for r in results if r.fraction == fraction] for fraction in fractions]
+    groups = [[r for r in results if r.fraction == fraction] for fraction in fractions]
+    return [
+        _Fraction(runs, runs[0].auroc if len(runs) == 1 else _over_seeds(runs)) for runs in groups
+    ]
 
 
-def _over_seeds(group: Sequence[ProbeResult], minus: Sequence[ProbeResult] = ()) -> LabelIntervals:
+def _over_seeds(runs: Sequence[ProbeResult], minus: Sequence[ProbeResult] = ()) -> LabelIntervals:
     return auroc_over_seeds(
-        [r.scores for r in group], group[0].labels, group[0].opened.patient_ids,
-        minus=[r.scores for r in minus],
+        [run.scores for run in runs], runs[0].labels, runs[0].opened.patient_ids,
+        minus=[run.scores for run in minus],
     )  # fmt: skip
 
 
-def _point_dict(group: Sequence[ProbeResult]) -> dict[str, object]:
-    of_seeds = [result.auroc.mean.value for result in group]
+def _fraction_dict(one: _Fraction) -> dict[str, object]:
     return {
-        "fraction": group[0].fraction,
-        "num_train_patients": group[0].num_train_patients,
-        "mean_auroc": _over_seeds(group).mean.to_dict(),
-        "of_seeds": dict(zip([str(r.seed) for r in group], of_seeds, strict=True)),
-        "seed_deviation": _deviation(of_seeds),
+        "fraction": one.runs[0].fraction,
+        "num_train_patients": one.runs[0].num_train_patients,
+        "mean_auroc": one.auroc.mean.to_dict(),
+        "of_seeds": {str(run.seed): run.auroc.mean.value for run in one.runs},
+        "seed_deviation": one.deviation,
     }
-
-
-def _deviation(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
 def _differences(
@@ -127,7 +147,7 @@ def _items(probes: Probes) -> list[Items]:
 
 
 def _tables(
-    firsts: Mapping[str, ProbeResult], over_seeds: Mapping[str, list[list[ProbeResult]]]
+    firsts: Mapping[str, ProbeResult], fractions: Mapping[str, list[_Fraction]]
 ) -> dict[str, Table]:
     first = next(iter(firsts.values()))
     aurocs = {name: one.auroc for name, one in firsts.items()}
@@ -152,43 +172,42 @@ def _tables(
                 f"{name}: accuracy {format_interval(classes.accuracy)}, macro F1 "
                 f"{format_interval(classes.macro_f1)}; test volumes by class."
             ] = confusion_table(one.card)
-    if any(len(groups) > 1 or len(groups[0]) > 1 for groups in over_seeds.values()):
+    if any(len(ones) > 1 or len(ones[0].runs) > 1 for ones in fractions.values()):
         tables["Mean AUROC by labels used: mean over seeds, and their deviation."] = (
-            _efficiency_table(over_seeds)
+            _efficiency_table(fractions)
         )
     if first.replay is not None:
         tables[
             "Replayed selection: what choosing on the test volumes would have reported. These are "
             "no results; the honest ones are above."
-        ] = _replay_table(over_seeds)
+        ] = _replay_table(fractions)
     return tables
 
 
-def _efficiency_table(over_seeds: Mapping[str, list[list[ProbeResult]]]) -> Table:
-    names = [*over_seeds]
+def _efficiency_table(fractions: Mapping[str, list[_Fraction]]) -> Table:
+    names, num_seeds = [*fractions], len(next(iter(fractions.values()))[0].runs)
     rows = []
-    for groups in zip(*over_seeds.values(), strict=True):
-        group = groups[0]
-        cells = [f"{100 * group[0].fraction:g} %", f"{group[0].num_train_patients:,}"]
-        for one in groups:
-            cells.append(format_interval(_over_seeds(one).mean))
-            deviation = _deviation([r.auroc.mean.value for r in one])
-            cells.append("-" if np.isnan(deviation) else f"{deviation:.3f}")
-        cells += [format_interval(_over_seeds(group, other).mean) for other in groups[1:]]
+    for ones in zip(*fractions.values(), strict=True):
+        first = ones[0].runs[0]
+        cells = [f"{100 * first.fraction:g} %", f"{first.num_train_patients:,}"]
+        for one in ones:
+            deviation = "-" if np.isnan(one.deviation) else f"{one.deviation:.3f}"
+            cells += [format_interval(one.auroc.mean), deviation]
+        cells += [format_interval(_over_seeds(ones[0].runs, o.runs).mean) for o in ones[1:]]
         rows.append(tuple(cells))
-    header = [part for name in names for part in (name, f"deviation of {len(group)} seeds")]
+    header = [part for name in names for part in (name, f"deviation of {num_seeds} seeds")]
     differences = [f"{names[0]} minus {name}" for name in names[1:]]
     return Table(("patients", "number", *header, *differences), tuple(rows))
 
 
-def _replay_table(over_seeds: Mapping[str, list[list[ProbeResult]]]) -> Table:
+def _replay_table(fractions: Mapping[str, list[_Fraction]]) -> Table:
     header = (
         "encoder and patients", "seed", "candidates", "validation takes", "mean AUROC",
         "test would take", "mean AUROC then", "inflation", "mean F1", "mean F1 then",
     )  # fmt: skip
     rows = []
-    for name, groups in over_seeds.items():
-        for result in (r for group in groups for r in group):
+    for name, ones in fractions.items():
+        for result in (run for one in ones for run in one.runs):
             replay = result.replay
             assert replay is not None
             rows.append((
@@ -201,7 +220,7 @@ def _replay_table(over_seeds: Mapping[str, list[list[ProbeResult]]]) -> Table:
 
 
 def _drawings(
-    firsts: Mapping[str, ProbeResult], over_seeds: Mapping[str, list[list[ProbeResult]]]
+    firsts: Mapping[str, ProbeResult], fractions: Mapping[str, list[_Fraction]]
 ) -> dict[str, Drawing]:
     (name, first), *_ = firsts.items()
     names, scores, labels = first.label_names, first.scores, first.labels
@@ -225,17 +244,18 @@ def _drawings(
             "test volumes; the temperature is that of validation.",
         ),
     }
-    if any(len(groups) > 1 for groups in over_seeds.values()):
+    if any(len(ones) > 1 for ones in fractions.values()):
         points = {
             encoder: [
                 EfficiencyPoint(
-                    group[0].num_train_patients, _over_seeds(group).mean,
-                    tuple(r.auroc.mean.value for r in group),
+                    one.runs[0].num_train_patients,
+                    one.auroc.mean,
+                    tuple(run.auroc.mean.value for run in one.runs),
                 )
-                for group in groups
+                for one in ones
             ]
-            for encoder, groups in over_seeds.items()
-        }  # fmt: skip
+            for encoder, ones in fractions.items()
+        }
         drawings["label_efficiency"] = Drawing(
             label_efficiency(points),
             "Mean AUROC by the number of labelled patients: dots are means over seeds with 95 % "

@@ -32,11 +32,22 @@ class Picture:
 
 @dataclass(frozen=True)
 class CaptionedTable:
-    """A table and the line above it; a list of texts is set to the left, without a total."""
+    """A table and the line above it; a list of texts is set to the left, without a total.
+
+    The last row stands out as the total, unless there is none.
+    """
 
     table: Table
     caption: str
     is_list: bool = False
+    has_total: bool = True
+
+    @property
+    def style(self) -> str:
+        """The classes of the element: many columns are set small, so that none is out of sight."""
+        is_wide = len(self.table.header) > 6
+        chosen = {"list": self.is_list, "even": not self.has_total, "wide": is_wide}
+        return " ".join(name for name, applies in chosen.items() if applies)
 
 
 @dataclass(frozen=True)

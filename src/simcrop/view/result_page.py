@@ -43,7 +43,10 @@ def _note(result: Result) -> list[Block]:
 
 
 def _tables(result: Result) -> list[Block]:
-    return [CaptionedTable(table, caption) for caption, table in result.tables.items()]
+    return [
+        CaptionedTable(table, caption, has_total=bool(table.rows) and table.rows[-1][0] == "mean")
+        for caption, table in result.tables.items()
+    ]
 
 
 def _pictures(result: Result) -> list[Block]:
