@@ -164,9 +164,9 @@ def test_the_second_pass_is_made_in_every_nth_batch_only(world, monkeypatch):
     seen = []
     forward = module.simcrop.forward
 
-    def spy(inputs, masking, second_pass):
+    def spy(inputs, masking, second_pass, findings):
         seen.append(None if second_pass is None else second_pass.visible.shape[1])
-        return forward(inputs, masking, second_pass)
+        return forward(inputs, masking, second_pass, findings)
 
     monkeypatch.setattr(module.simcrop, "forward", spy)
     batch = batch_of(dataset, [0, 1])

@@ -8,9 +8,8 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from simcrop.config import override
-from simcrop.errors import ConfigError, TrainingError
-from simcrop.train import pretrain as pretraining_step
+from simcrop.errors import TrainingError
+from simcrop.train import losses as batch_losses
 from simcrop.train.checkpoint import load_checkpoint
 from simcrop.train.resume_points import ResumePoints
 from simcrop.train.run import pretrain
@@ -95,7 +94,7 @@ def test_a_signal_amid_accumulated_batches_waits_for_the_update(phantom_store, t
     whole = RunFolder(tmp_path / "whole")
     pretrain(tiny(*settings), phantom_store, whole)
 
-    run, right, calls = RunFolder(tmp_path / "run"), pretraining_step.patch_loss, iter(range(99))
+    run, right, calls = RunFolder(tmp_path / "run"), batch_losses.patch_loss, iter(range(99))
 
     def kill_in_second_batch(*args, **kwargs):
         if next(calls) == 1:
@@ -103,7 +102,7 @@ def test_a_signal_amid_accumulated_batches_waits_for_the_update(phantom_store, t
         return right(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretraining_step, "patch_loss", kill_in_second_batch)
+        patch.setattr(batch_losses, "patch_loss", kill_in_second_batch)
         with pytest.raises(Stopped, match="stopped by SIGTERM after 1 updates"):
             pretrain(tiny(*settings), phantom_store, run)
     assert torch.load(run.resume_points()[0], weights_only=True)["global_step"] == 1
@@ -115,14 +114,14 @@ def test_a_signal_amid_accumulated_batches_waits_for_the_update(phantom_store, t
 @pytest.fixture
 def nan_at_update_3(monkeypatch):
     """Make the loss of one batch nan, as a damaged study would."""
-    right = pretraining_step.patch_loss
+    right = batch_losses.patch_loss
     calls = iter(range(1000))
 
     def sometimes_nan(*args, **kwargs):
         loss = right(*args, **kwargs)
         return loss * torch.nan if torch.is_grad_enabled() and next(calls) == 3 else loss
 
-    monkeypatch.setattr(pretraining_step, "patch_loss", sometimes_nan)
+    monkeypatch.setattr(batch_losses, "patch_loss", sometimes_nan)
 
 
 def bad_batches(run: RunFolder) -> list[dict[str, str]]:
@@ -156,8 +155,3 @@ def test_or_its_batch_is_passed_over(nan_at_update_3, undisturbed, phantom_store
 def test_an_exploding_loss_is_bad_too(phantom_store, tmp_path):
     with pytest.raises(TrainingError, match=r"none above optimizer\.largest_loss"):
         run_of(tmp_path / "run", phantom_store, "optimizer.largest_loss=0.001")
-
-
-def test_several_processes_cannot_skip_each_for_itself():
-    with pytest.raises(ConfigError, match=r"bad_loss = skip needs trainer\.devices = 1"):
-        override(tiny(), ["optimizer.bad_loss=skip", "trainer.devices=2"])

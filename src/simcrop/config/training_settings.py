@@ -17,9 +17,15 @@ class OptimizerConfig(Section):
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
     """Decay of AdamW's two averages. INFERRED (strong)."""
     batch_size: Count = 14
-    """Studies per step and device. UNKNOWN (successor: 4 devices x 14 x 8)."""
+    """Studies per step and process. UNKNOWN (successor: 4 devices x 14 x 8)."""
+    micro_batch: Count | None = None
+    """Studies that go through the networks at once; null: the whole batch. With fewer than
+    `batch_size` memory is that of a micro-batch while all studies of the batch remain negatives
+    of each other; every micro-batch goes through the networks twice (gradient caching)."""
     accumulate: Count = 8
-    """Batches whose gradients are averaged into one update. UNKNOWN (successor: 8)."""
+    """Batches whose gradients are averaged into one update. Studies are compared within a batch
+    only, so for more negatives raise `batch_size`, with a `micro_batch` (D-15). UNKNOWN
+    (successor: 8)."""
     length: Count = 200
     """Length of the run, and of the cosine, in `unit`. UNKNOWN (successor: 200)."""
     warmup: Annotated[int, Field(ge=0)] = 20
@@ -33,8 +39,8 @@ class OptimizerConfig(Section):
     largest_loss: Positive | None = None
     """A total loss above it is bad, as one that is not finite always is; null sets no bound."""
     bad_loss: Literal["stop", "skip"] = "stop"
-    """What follows a bad loss: the run stops, or its batch is passed over (one process only). The
-    batch's studies are written to bad_batches.csv either way."""
+    """What follows a bad loss: the run stops, or its batch is passed over, by all processes
+    alike. The batch's studies are written to bad_batches.csv either way."""
 
 
 class TrainerConfig(Section):
@@ -43,7 +49,13 @@ class TrainerConfig(Section):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: a GPU where there is one."""
     devices: Count = 1
-    """Processes that train together, one per GPU; each has batches of its own."""
+    """Processes that train together on one machine, one per GPU. They share a global batch of
+    `batch_size` x `devices` x `num_nodes` studies and do what one process would with it."""
+    num_nodes: Count = 1
+    """Machines that train together, each with `devices` processes."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """ddp: every process holds all weights (auto with several processes). fsdp: weights, gradients
+    and averages of the optimizer are spread over the processes, for networks that are too large."""
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "auto"
     """auto: bf16 on a GPU that has it; on a CPU, which a matrix product of either kind takes
     longer is measured at the start, and the log says what was chosen."""
@@ -80,3 +92,8 @@ class TrainerConfig(Section):
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Where values go beside metrics.csv: extras `tb` and `wandb`. W&B is offline unless
     WANDB_MODE is set."""
+
+    @property
+    def num_processes(self) -> int:
+        """Processes of all machines."""
+        return self.devices * self.num_nodes

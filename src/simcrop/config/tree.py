@@ -69,10 +69,6 @@ class Config(Section):
             part = getattr(self, name)
             if part.dim % part.heads:
                 raise ValueError(f"{name}.dim {part.dim} is no multiple of its {part.heads} heads")
-        if self.optimizer.bad_loss == "skip" and self.trainer.devices > 1:
-            raise ValueError(
-                "optimizer.bad_loss = skip needs trainer.devices = 1: processes differ"
-            )
         if self.optimizer.warmup >= self.optimizer.length:
             raise ValueError("optimizer.warmup must be shorter than optimizer.length")
         return self

@@ -45,9 +45,13 @@ class ReadableStudies(Dataset[StudySample]):
     def __getitems__(self, indices: Sequence[tuple[int, int]]) -> list[StudySample]:
         """Return a batch of samples; the first says which studies were skipped and why.
 
+        Without indices there is no sample.
+
         Raises:
             DataError: if many studies in a row cannot be read.
         """
+        if not indices:
+            return []
         taken = {position for _, position in indices}
         samples: list[StudySample] = []
         skipped: list[SkippedStudy] = []

@@ -6,12 +6,13 @@ from outside as a `TextSample`, so that this layer needs no network.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Int16
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
@@ -87,6 +88,24 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.study_ids)
+
+    def rows(self, chosen: slice) -> "Batch":
+        """Return some of the studies, padded as they are here."""
+        present = {n: v for n, v in vars(self).items() if v is not None and n != "skipped"}
+        return replace(self, **{name: value[chosen] for name, value in present.items()})
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        tensors = {n: v for n, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+
+    def with_sentences(self, number: int) -> "Batch":
+        """Return the batch padded to at least this many sentences."""
+        missing = number - self.sentence_keys.shape[1]
+        if missing <= 0:
+            return self
+        columns = ("sentence_keys", "sentence_weights", "sentence_is_normal", "sentence_is_valid")
+        return replace(self, **{name: pad(getattr(self, name), (0, missing)) for name in columns})
 
 
 @dataclass(frozen=True)

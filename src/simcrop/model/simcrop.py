@@ -68,6 +68,13 @@ class SecondPass(NamedTuple):
     visible: Int[Tensor, "batch seen"] | None = None
 
 
+class FindingsEmbeddings(NamedTuple):
+    """The findings in the shared space: by sentence and as a whole; None where the term is off."""
+
+    sentences: Float[Tensor, "batch sentences shared"] | None
+    report: Float[Tensor, "batch shared"] | None
+
+
 class SimCroPOutput(NamedTuple):
     """What the objectives need; None where the term is off.
 
@@ -137,7 +144,11 @@ class SimCroP(nn.Module):
         return self.vision_encoder.grid
 
     def forward(
-        self, batch: SimCroPInput, masking: PatchMasking, second_pass: SecondPass | None = None
+        self,
+        batch: SimCroPInput,
+        masking: PatchMasking,
+        second_pass: SecondPass | None = None,
+        findings: FindingsEmbeddings | None = None,
     ) -> SimCroPOutput:
         """Run the terms that are on; see the module's figure.
 
@@ -146,6 +157,7 @@ class SimCroP(nn.Module):
             masking: the patches that masked modelling shows and hides.
             second_pass: patches of a further encoder pass on which findings are aligned; without
                 it they are aligned on the visible patches of `masking`, as in the paper.
+            findings: what `embed_findings` gave, if it was called before.
         """
         terms = self.terms
         if not terms.shared_space:
@@ -165,31 +177,44 @@ class SimCroP(nn.Module):
             seen = second_pass.visible
             if seen is None:
                 seen = torch.arange(tokens.shape[1], device=tokens.device).expand(len(tokens), -1)
-        embeddings = sentences = volumes = reports = None
+        embeddings = volumes = None
         if terms.alignment:
             embeddings = self.image_projection(tokens)
-            sentences = self.embed_sentences(
-                batch.findings_states, batch.sentence_of_word, batch.num_sentences
-            )
         if terms.instance_contrast:
             assert tokens is not None
             volumes = self.volume_projection(tokens.mean(dim=1))
-            in_sentence = (batch.sentence_of_word > 0).long()
-            whole = pool_sentences(batch.findings_states, in_sentence, 1)[:, 0]
-            reports = self.findings_projection(whole)
+        if findings is None:
+            findings = self.embed_findings(
+                batch.findings_states, batch.sentence_of_word, batch.num_sentences
+            )
         return SimCroPOutput(
             predicted,
             embeddings,
             seen if terms.alignment else None,
-            sentences,
+            findings.sentences,
             logits,
             volumes,
-            reports,
+            findings.report,
         )
 
     def embed_patches(self, patches: Patches) -> Float[Tensor, "batch patches shared"]:
         """Return every patch in the shared space, all patches being seen."""
         return self.image_projection(self.vision_encoder(patches, reach=self.reach).patch_tokens)
+
+    def embed_findings(
+        self,
+        word_states: Float[Tensor, "batch words text_dim"],
+        sentence_of_word: Int[Tensor, "batch words"],
+        num_sentences: int,
+    ) -> FindingsEmbeddings:
+        """Return what the terms that are on compare with volumes; no volume is needed for it."""
+        sentences = report = None
+        if self.terms.alignment:
+            sentences = self.embed_sentences(word_states, sentence_of_word, num_sentences)
+        if self.terms.instance_contrast:
+            whole = pool_sentences(word_states, (sentence_of_word > 0).long(), 1)[:, 0]
+            report = self.findings_projection(whole)
+        return FindingsEmbeddings(sentences, report)
 
     def embed_sentences(
         self,

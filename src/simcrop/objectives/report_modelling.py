@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from simcrop.objectives.alignment import at_least_float32
 from simcrop.types import Scalar, WordMask
 
 
@@ -43,5 +44,5 @@ def report_loss(
     if not len(words):
         return word_logits.sum() * 0
     if count is None:
-        return F.cross_entropy(word_logits.float(), words)
-    return F.cross_entropy(word_logits.float(), words, reduction="sum") / count
+        return F.cross_entropy(at_least_float32(word_logits), words)
+    return F.cross_entropy(at_least_float32(word_logits), words, reduction="sum") / count

@@ -1,7 +1,8 @@
 """Which studies in which order: batches as a function of (seed, epoch), resumable anywhere.
 
 The stream of batches has no end and no memory: batch number b of a run is the same whenever it
-is asked for, so a run resumes at any step by asking for the next number.
+is asked for, so a run resumes at any step by asking for the next number. Several processes split
+one stream: together they see the batches that one process with as many studies would.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from simcrop.config import Config
 from simcrop.data.replacement import ReadableStudies
-from simcrop.data.samples import StudyDataset, collate
+from simcrop.data.samples import Batch, StudyDataset, StudySample, collate
 
 
 class BatchStream(Sampler[list[tuple[int, int]]]):
@@ -81,7 +82,7 @@ class PretrainingData(LightningDataModule):
             self.config.seed,
             self.start,
             rank,
-            self.config.trainer.devices,
+            self.config.trainer.num_processes,
         )
 
     @property
@@ -96,21 +97,31 @@ class PretrainingData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Return the endless loader of this process."""
-        rank = self.trainer.global_rank if self.trainer else 0
         workers = self.config.trainer.workers
         return DataLoader(
             self.train,
-            batch_sampler=self._stream(rank),
+            batch_sampler=self._stream(self._rank),
             num_workers=workers,
             collate_fn=collate,
             persistent_workers=workers > 0,
         )
 
     def val_dataloader(self) -> DataLoader | list:
-        """Return every validation study once, in order, at epoch 0."""
-        size = self.config.optimizer.batch_size
+        """Return every validation study once, in order, at epoch 0.
+
+        A global batch is as large as in training; each process has its stretch of it, which may
+        be empty in the last one.
+        """
+        ranks, rank = self.config.trainer.num_processes, self._rank
+        size = self.config.optimizer.batch_size * ranks
         items = [(0, position) for position in range(len(self.val))]
         batches = [items[i : i + size] for i in range(0, len(items), size)]
-        if not batches:
-            return []
-        return DataLoader(self.val, batch_sampler=batches, collate_fn=collate)
+        own = [b[len(b) * rank // ranks : len(b) * (rank + 1) // ranks] for b in batches]
+        return DataLoader(self.val, batch_sampler=own, collate_fn=self._collate_val) if own else []
+
+    def _collate_val(self, samples: list[StudySample]) -> Batch:
+        return collate(samples) if samples else collate([self.val[0, 0]]).rows(slice(0))
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0

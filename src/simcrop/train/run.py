@@ -82,7 +82,7 @@ def pretrain(
     texts = _text_states(config, store, text_encoder, on_progress)
     data = _data(config, store, texts, point.step)
     module = _module(config, text_encoder, texts, data, initial=point.path is None)
-    module.on_bad_batch = run.note_bad_batch
+    module.on_bad_batch = rank_zero_only(run.note_bad_batch)
     rank_zero_only(run.note_length)(_num_updates(config, data))
     fingerprint = text_encoder.fingerprint()
 

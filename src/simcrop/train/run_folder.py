@@ -15,7 +15,7 @@ import os
 import shlex
 import subprocess
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from simcrop.config import Config, write_config
 from simcrop.data.atomic import atomic_path
-from simcrop.data.samples import Batch, SkippedStudy
+from simcrop.data.samples import SkippedStudy
 from simcrop.data.store import Store
 from simcrop.errors import ConfigError, DataError, TrainingError, complain
 from simcrop.evaluate.figures import loss_curves
@@ -180,10 +180,11 @@ class RunFolder:
                 figure.savefig(path, dpi=144)
         return figure
 
-    def note_bad_batch(self, step: int, batch: Batch, losses: Mapping[str, Tensor]) -> None:
+    def note_bad_batch(
+        self, step: int, study_ids: Sequence[str], losses: Mapping[str, Tensor]
+    ) -> None:
         """Append the studies of a batch whose loss was not usable."""
-        values = [float(loss.detach()) for loss in losses.values()]
-        row = [step, " ".join(batch.study_ids), *values]
+        row = [step, " ".join(study_ids), *(float(loss) for loss in losses.values())]
         self._append(self.bad_batches, ["step", "study_ids", *losses], row)
 
     def note_skipped(self, step: int, split: str, study: SkippedStudy) -> None:
