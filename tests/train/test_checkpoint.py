@@ -26,7 +26,7 @@ def save(folder: Path, config: Config, vocabulary=(0, 5, 7)):
     simcrop = build_simcrop(config, text_dim=12, vocabulary_size=len(vocabulary))
     save_checkpoint(
         folder,
-        simcrop,
+        simcrop.state_dict(),
         config,
         vocabulary=torch.tensor(vocabulary),
         text_dim=12,

@@ -40,6 +40,7 @@ def pretrain(
     from simcrop.recipes import load_recipe
     from simcrop.train.run import pretrain as run_pretraining
     from simcrop.train.run_folder import RunFolder
+    from simcrop.train.strategy import is_first_process
 
     logging.basicConfig(format="%(message)s")
     logging.getLogger("simcrop").setLevel(logging.INFO)
@@ -57,5 +58,7 @@ def pretrain(
         opened = Store(store, cache=cache)
     with progress() as update:
         run_pretraining(config, opened, run, resume=resume is not None, on_progress=update)
+    if not is_first_process():
+        return
     print(run.checkpoint)
     typer.echo(f"curves: {run.curves}\nnext: " + "\n      ".join(run.next_commands()), err=True)

@@ -64,7 +64,7 @@ def versions() -> dict[str, str]:
 
 def save_checkpoint(
     folder: Path,
-    simcrop: SimCroP,
+    weights: Mapping[str, Tensor],
     config: Config,
     *,
     vocabulary: Tensor,
@@ -77,7 +77,7 @@ def save_checkpoint(
 
     Args:
         folder: the checkpoint folder; whatever it held goes.
-        simcrop: the networks.
+        weights: of the networks, by name.
         config: what they were trained with.
         vocabulary: ids of the words that the text decoder predicts.
         text_dim: width of the text encoder.
@@ -86,7 +86,7 @@ def save_checkpoint(
         about: more that config.json is to say.
     """
     text = {"name": config.text.encoder, "dim": text_dim, "fingerprint": text_fingerprint}
-    tensors = {**simcrop.state_dict(), "vocabulary": vocabulary}
+    tensors = {**weights, "vocabulary": vocabulary}
     with atomic_folder(folder) as unfinished:
         _write(unfinished, tensors, config, {"step": step, "text_encoder": text, **about})
 

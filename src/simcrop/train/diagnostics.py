@@ -10,13 +10,15 @@ validation, a run therefore measures
     air_share                                share of air among the patches that sentences select
     words_true, words_shuffled, words_empty  hidden words named rightly with the true volume, with
                                              another study's, with air alone
-    gradient_NAME                            norm of that term's gradient at the vision encoder
+    gradient_NAME                            norm of that term's gradient at the vision encoder;
+                                             left out where the weights are spread (fsdp)
 """
 
 import torch
 from jaxtyping import Bool, Float, Int
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from simcrop.data.replacement import ReadableStudies
 from simcrop.data.samples import Batch, collate
@@ -118,7 +120,7 @@ def _hidden_words(module: Pretraining, batch: Batch) -> dict[str, float]:
 
 def _gradient_norms(module: Pretraining, batch: Batch) -> dict[str, float]:
     parameters = [p for p in module.simcrop.vision_encoder.parameters() if p.requires_grad]
-    if not parameters:
+    if not parameters or isinstance(module.simcrop, FSDPModule):
         return {}
     losses = module.losses(batch, step_generator(module.config.seed, _STEP, 0))
     found = {}
@@ -141,7 +143,7 @@ def _masking(module: Pretraining, num_studies: int) -> PatchMasking:
 
 
 class DiagnosticsCallback(Callback):
-    """Run the diagnostics after every validation, in the first process only.
+    """Run the diagnostics after every validation; all processes do, since weights may be spread.
 
     Args:
         studies: the validation studies.
@@ -155,7 +157,7 @@ class DiagnosticsCallback(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure and log; the sample is read once and kept."""
-        if not trainer.is_global_zero or not self.num_studies or not trainer.loggers:
+        if not self.num_studies or not trainer.loggers:
             return
         assert isinstance(pl_module, Pretraining)
         with torch.inference_mode(False):

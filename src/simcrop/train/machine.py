@@ -40,6 +40,8 @@ def quiet_lightning() -> Generator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
+            # What FSDP2 wraps returns views, which nobody here writes into.
+            warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

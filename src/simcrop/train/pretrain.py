@@ -19,6 +19,7 @@ from simcrop.objectives.total import total_loss
 from simcrop.train.global_batch import GlobalBatch, gather_names
 from simcrop.train.losses import BatchLosses
 from simcrop.train.optimization import build_optimizer, warmup_cosine
+from simcrop.train.strategy import shard
 
 OnBadBatch = Callable[[int, Sequence[str], Mapping[str, Tensor]], None]
 
@@ -109,6 +110,11 @@ class Pretraining(BatchLosses):
     ) -> Batch:
         """Move a batch; one that goes through the networks in parts is moved part by part."""
         return batch if self.config.optimizer.micro_batch else batch.to(device)
+
+    def configure_model(self) -> None:
+        """Spread the networks over the processes where the strategy is to do so."""
+        if self.device_mesh is not None:
+            shard(self.simcrop, self.device_mesh["data_parallel"])
 
     def configure_gradient_clipping(
         self,

@@ -35,6 +35,7 @@ from simcrop.train.resume_points import ResumePoint, ResumePoints, WholeFile, ne
 from simcrop.train.run_folder import RunFolder
 from simcrop.train.signals import StopOnSignal
 from simcrop.train.skipped import SkippedStudies
+from simcrop.train.strategy import is_first_process, strategy_for, whole_state
 from simcrop.train.text_states import Progress, TextStates
 
 
@@ -86,11 +87,13 @@ def pretrain(
     rank_zero_only(run.note_length)(_num_updates(config, data))
     fingerprint = text_encoder.fingerprint()
 
-    @rank_zero_only
     def export(folder: Path, step: int, about: Mapping[str, Any]) -> None:
+        weights = whole_state(module.simcrop)  # of all processes
+        if not is_first_process():
+            return
         save_checkpoint(
             folder,
-            module.simcrop,
+            weights,
             config,
             vocabulary=module.vocabulary,
             text_dim=text_encoder.dim,
@@ -211,6 +214,8 @@ def _trainer(
     return Trainer(
         accelerator=device,
         devices=loop.devices,
+        num_nodes=loop.num_nodes,
+        strategy=strategy_for(loop),
         precision=precision,
         max_steps=num_updates,
         max_epochs=-1,

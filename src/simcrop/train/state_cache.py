@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from simcrop.model.text_encoder import TextEncoder
 
@@ -41,7 +42,10 @@ class StateCache:
         key = hashlib.sha256(json.dumps([self.fingerprint, unique]).encode()).hexdigest()[:16]
         folder = self.folder / key
         if not folder.exists():
-            self._encode(unique, folder, what)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):  # processes of a run start at once
+                if not folder.exists():
+                    self._encode(unique, folder, what)
         array = np.asarray(np.load(folder / "states.npy", mmap_mode="r"))
         ends = np.cumsum([*map(len, unique)])
         rows = {ids: array[end - len(ids) : end] for ids, end in zip(unique, ends, strict=True)}

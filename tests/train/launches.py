@@ -1,0 +1,85 @@
+"""Start the processes of a run as torchrun and SLURM do."""
+
+import os
+import signal
+import socket
+
+import pytest
+import torch
+from forked import run_processes
+from lightning.pytorch.utilities import rank_zero_only
+
+from simcrop.data.samples import Batch
+from simcrop.data.store import Store
+from simcrop.train.pretrain import Pretraining
+from simcrop.train.run import pretrain
+from simcrop.train.run_folder import RunFolder
+from simcrop.train.signals import Stopped
+from tiny_run import tiny
+
+
+def torchrun(rank: int, ranks: int) -> dict[str, object]:
+    """What torchrun tells a process of one machine."""
+    return {
+        "TORCHELASTIC_RUN_ID": "test",
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": ranks,
+        "LOCAL_WORLD_SIZE": ranks,
+    }
+
+
+def slurm(rank: int, ranks: int) -> dict[str, object]:
+    """What srun tells a process of one machine."""
+    return {
+        "SLURM_JOB_NAME": "test",
+        "SLURM_JOB_ID": 1,
+        "SLURM_NTASKS": ranks,
+        "SLURM_NTASKS_PER_NODE": ranks,
+        "SLURM_STEP_NUM_TASKS": ranks,
+        "SLURM_PROCID": rank,
+        "SLURM_LOCALID": rank,
+        "SLURM_NODEID": 0,
+    }
+
+
+STARTERS = {"torchrun": torchrun, "slurm": slurm}
+
+
+def work(starter: str, rank: int, ranks: int, port: int, runs: list[dict]) -> None:
+    """One process: its runs one after the other."""
+    told = {**STARTERS[starter](rank, ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in told.items()})
+    rank_zero_only.rank = rank  # which Lightning reads from the variables when it is imported
+    for run in runs:
+        go(run, is_signalled=rank == ranks - 1)
+
+
+def go(run: dict, *, is_signalled: bool) -> None:
+    """Make a run; one with `stop_at` is told to end there, in one process, and then resumed."""
+    config, store, folder = tiny(*run["settings"]), Store(run["store"]), RunFolder(run["folder"])
+    stop_at = run.get("stop_at")
+    if stop_at is None:
+        pretrain(config, store, folder)
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        if is_signalled:
+            right = Pretraining.training_step
+
+            def killed(module: Pretraining, batch: Batch, batch_idx: int) -> torch.Tensor:
+                if module.global_step == stop_at:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return right(module, batch, batch_idx)
+
+            patch.setattr(Pretraining, "training_step", killed)
+        with pytest.raises(Stopped):
+            pretrain(config, store, folder)
+    pretrain(config, store, folder, resume=True)
+
+
+def launch(starter: str, ranks: int, runs: list[dict]) -> list[int | None]:
+    """Run in that many processes; return their exit codes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return run_processes(work, [(starter, rank, ranks, port, runs) for rank in range(ranks)])

@@ -1,0 +1,94 @@
+"""Runs of several processes, however they are started, are the run of one process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from launches import STARTERS, launch
+from safetensors.torch import load_file
+
+from simcrop.data.prepare import prepare
+from simcrop.errors import ConfigError
+from simcrop.train.run import pretrain
+from simcrop.train.run_folder import RunFolder
+from simcrop.train.strategy import strategy_for
+from tiny_run import SHORT, read_metrics, tiny
+
+SETTINGS = (
+    "optimizer.length=5",
+    "optimizer.warmup=1",
+    "trainer.checkpoint_steps=3",
+    "trainer.diagnostic_studies=2",
+    "alignment.negatives=per_image",
+    "terms.instance_contrast=true",
+)
+TOGETHER = (*SETTINGS, "trainer.devices=2", "optimizer.batch_size=4")
+SHARDED = (*TOGETHER, "trainer.strategy=fsdp")
+
+
+@pytest.fixture(scope="module")
+def alone(phantom_store, tmp_path_factory) -> RunFolder:
+    """Five updates of eight studies in one process."""
+    run = RunFolder(tmp_path_factory.mktemp("alone") / "run")
+    pretrain(tiny(*SETTINGS), phantom_store, run)
+    return run
+
+
+def assert_same_run(run: RunFolder, alone: RunFolder, *, without: str = "time/") -> None:
+    found, expected = read_metrics(run.metrics), read_metrics(alone.metrics)
+    expected = {n: v for n, v in expected.items() if without not in n and "time/" not in n}
+    assert {name for name in found if "time/" not in name} == expected.keys()
+    for name, values in expected.items():
+        assert found[name] == pytest.approx(values, rel=1e-5, abs=1e-5), name
+    weights = load_file(run.checkpoint / "model.safetensors")
+    for name, expected in load_file(alone.checkpoint / "model.safetensors").items():
+        if name.endswith("key_value.bias"):
+            continue  # softmax does not feel it: its gradient is rounding, which Adam blows up
+        torch.testing.assert_close(weights[name], expected, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_processes_of_torchrun_share_the_weights_or_not(alone, phantom_store, tmp_path):
+    """One launch, four runs: plain, in micro-batches, with the weights spread, and resumed so."""
+    runs = {
+        "ddp": {"settings": TOGETHER},
+        "parts": {"settings": (*TOGETHER, "optimizer.micro_batch=1")},
+        "fsdp": {"settings": SHARDED},
+        "resumed": {"settings": SHARDED, "stop_at": 2},
+    }
+    for name, run in runs.items():
+        run |= {"folder": tmp_path / name, "store": phantom_store.folder}
+    assert launch("torchrun", 2, [*runs.values()]) == [0, 0]
+    for name in ("ddp", "parts"):
+        assert_same_run(RunFolder(tmp_path / name), alone)
+    for name in ("fsdp", "resumed"):
+        assert_same_run(RunFolder(tmp_path / name), alone, without="gradient_")
+
+
+def test_processes_of_slurm_are_found(alone, phantom_archive, tmp_path):
+    """They start at once on a store whose texts nobody has encoded."""
+    prepare(phantom_archive, tmp_path / "store", tiny().contract(), val_fraction=0.2)
+    run = {"settings": TOGETHER, "folder": tmp_path / "run", "store": tmp_path / "store"}
+    assert launch("slurm", 2, [run]) == [0, 0]
+    assert_same_run(RunFolder(tmp_path / "run"), alone)
+
+
+def test_the_command_starts_the_processes_itself(alone, phantom_store, tmp_path):
+    simcrop = Path(sys.executable).with_name("simcrop")
+    settings = [part for setting in (*SHORT, *TOGETHER) for part in ("--set", setting)]
+    options = ["tiny", "--store", phantom_store.folder, "-o", tmp_path / "run"]
+    done = subprocess.run(
+        [simcrop, "pretrain", *options, *settings], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(tmp_path / "run" / "checkpoint")]
+    assert_same_run(RunFolder(tmp_path / "run"), alone)
+
+
+@pytest.mark.parametrize("starter", STARTERS)
+def test_another_number_of_processes_than_the_settings_name_is_refused(starter, monkeypatch):
+    for name, value in STARTERS[starter](0, 4).items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(ConfigError, match=r"4 processes were started.*trainer\.devices=4"):
+        strategy_for(tiny("trainer.devices=2").trainer)
+    assert strategy_for(tiny("trainer.devices=2", "trainer.num_nodes=2").trainer) == "ddp"
