@@ -35,6 +35,8 @@ COMMANDS = (
     "compare",
     "ground",
     "ground-eval",
+    "zero-shot",
+    "retrieve",
     "recipe",
     "demo",
 )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from simcrop.evaluate.zero_shot import pool_top_k, zero_shot_scores
+from simcrop.evaluate.zero_shot import pair_probability, pool_top_k
 
 
 def test_pooling_averages_the_largest_candidates():
@@ -24,17 +24,13 @@ def test_pooling_ignores_the_order_of_patches_and_what_is_no_candidate():
     np.testing.assert_array_equal(pool_top_k(changed, is_candidate, 6), expected)
 
 
-def test_score_is_the_difference_of_pooled_prompts_and_a_batch_equals_one_by_one():
-    rng = np.random.default_rng(0)
-    positive, negative = rng.normal(size=(4, 2, 20)), rng.normal(size=(4, 3, 20))
-    body = np.ones((4, 20), dtype=bool)
-    scores = zero_shot_scores(positive, negative, body, 3)
-    for i in range(4):
-        means = [np.sort(maps[i], axis=1)[:, -3:].mean() for maps in (positive, negative)]
-        assert scores[i] == pytest.approx(means[0] - means[1])
-        alone = zero_shot_scores(positive[i : i + 1], negative[i : i + 1], body[:1], 3)
-        assert alone[0] == pytest.approx(scores[i])
-    np.testing.assert_allclose(zero_shot_scores(negative, positive, body, 3), -scores)
+def test_the_probability_is_the_softmax_of_the_pair():
+    positive, negative = np.array([0.3, 0.1, 0.2]), np.array([0.1, 0.3, 0.2])
+    found = pair_probability(positive, negative, 0.07)
+    odds = np.exp(np.stack([positive, negative]) / 0.07)
+    np.testing.assert_allclose(found, odds[0] / odds.sum(axis=0))
+    np.testing.assert_allclose(pair_probability(negative, positive, 0.07), 1 - found)
+    assert pair_probability(np.array([1.0]), np.array([-1.0]), 1e-4).tolist() == [1.0]
 
 
 def test_pooling_refuses_a_volume_without_candidates():

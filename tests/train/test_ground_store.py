@@ -24,7 +24,6 @@ from simcrop.train.masks import (
     masks_with_sentences,
     training_masks,
 )
-from simcrop.train.zero_shot import zero_shot
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +173,3 @@ def test_position_maps_come_from_training_patients(grounded, phantom_store, pret
     known = with_position_maps(grounded, PositionMaps(masks))
     assert all(POSITION in one.maps and POSITION_AND_WORDS in one.maps for one in known)
     assert with_position_maps(grounded, PositionMaps([]))[0].maps.keys() == grounded[0].maps.keys()
-
-
-def test_zero_shot_scores_every_label_that_has_prompts(pretrained, phantom_store, features):
-    names, intervals = zero_shot(pretrained, phantom_store, features)
-    assert names == tuple(n for n in phantom_store.labels.columns if n in PROMPTS)
-    assert len(names) >= 5
-    assert len(intervals.per_label) == len(names)
-    assert 0 <= intervals.mean.value <= 1
-    again = zero_shot(pretrained, phantom_store, features)[1]
-    assert again.to_dict(names) == intervals.to_dict(names)

@@ -24,8 +24,10 @@ from simcrop.cli.prepare import prepare
 from simcrop.cli.pretrain import pretrain
 from simcrop.cli.probe import probe
 from simcrop.cli.recipe import recipe
+from simcrop.cli.retrieve import retrieve
 from simcrop.cli.sentences import sentences
 from simcrop.cli.show import show
+from simcrop.cli.zero_shot import zero_shot
 from simcrop.errors import SimCroPError
 
 app = typer.Typer(
@@ -51,6 +53,8 @@ for command in (
     compare,
     ground,
     ground_eval,
+    zero_shot,
+    retrieve,
     recipe,
     demo,
     benchmark,

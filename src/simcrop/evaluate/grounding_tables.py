@@ -17,12 +17,12 @@ _MM = partial(format_interval, digits=0)
 
 
 def findings_table(result: GroundingResult, groups: Mapping[str, GroundingRow]) -> Table:
-    """Return the own map's figures: a row per finding, their mean, and the mean of each group."""
+    """Return the own map's figures: a row per finding, the mean of each group, the mean of all."""
     header = (
         "grounding", "sentences", "chance", "hit", "hit minus swapped", f"hit@{result.top_k}",
         "patch AUROC", "average precision", "Dice", "peak to mask, mm", "depth error, mm",
     )  # fmt: skip
-    named = {row.label: row for row in (*result.rows, result.mean)} | dict(groups)
+    named = {row.label: row for row in result.rows} | {**groups, result.mean.label: result.mean}
     rows = tuple(
         (
             name,
@@ -38,14 +38,14 @@ def findings_table(result: GroundingResult, groups: Mapping[str, GroundingRow]) 
 
 
 def controls_table(result: GroundingResult) -> Table:
-    """Return the mean over findings: a row per kind of map, with what the own map has over it."""
+    """Return the mean over findings: what the own map has over each control, itself at the end."""
     header = (
         "map", "hit", f"hit@{result.top_k}", "patch AUROC", "average precision", "Dice",
         "peak to mask, mm", "depth error, mm", "own hit minus its hit", "own AUROC minus its",
     )  # fmt: skip
     mean = result.mean
     rows = []
-    for name, figures in mean.maps.items():
+    for name, figures in sorted(mean.maps.items(), key=lambda pair: pair[0] == OWN):
         lead = mean.differences.get(name)
         leads = ("", "") if lead is None else (_SHARE(lead.hit), _SHARE(lead.patch_auroc))
         rows.append((name, *_cells(figures), *leads))
@@ -101,7 +101,7 @@ def hits_figure(result: GroundingResult) -> Figure:
             )
             for name in shown
         },
-        "share of sentences whose best patch is in the finding",
+        "pointing hit",
         reference=result.mean.chance.value,
         reference_name="chance, mean",
     )

@@ -1,8 +1,8 @@
 """Findings from words alone: a positive and a negative sentence compete for the same volume.
 
 A sentence's map is pooled over its K most similar candidate patches, as similarity-driven
-pooling does in pre-training; the score of a finding is pooled positive minus pooled negative,
-each averaged over its wordings. Scores rank studies (AUROC); they are no probabilities.
+pooling does in pre-training, and averaged over wordings. The two sides of a finding meet in a
+softmax at the temperature of the training; how well that is calibrated the scorecard says.
 
 Differs: pre-training pools the selected patches' embeddings and then takes a cosine; here the
 selected similarities are averaged, which needs the maps only.
@@ -33,18 +33,10 @@ def pool_top_k(
     return np.where(is_taken, descending, 0).sum(axis=-1) / num_taken
 
 
-def zero_shot_scores(
-    positive: Float[np.ndarray, "studies positives patches"],
-    negative: Float[np.ndarray, "studies negatives patches"],
-    is_candidate: Bool[np.ndarray, "studies patches"],
-    top_k: int,
+def pair_probability(
+    positive: Float[np.ndarray, " studies"],
+    negative: Float[np.ndarray, " studies"],
+    temperature: float,
 ) -> Float[np.ndarray, " studies"]:
-    """Return each study's score of one finding from the maps of its positive and negative prompts.
-
-    Raises:
-        ValueError: as for `pool_top_k`.
-    """
-    pooled = [
-        pool_top_k(maps, is_candidate[:, None], top_k).mean(axis=1) for maps in (positive, negative)
-    ]
-    return pooled[0] - pooled[1]
+    """Return the softmax of a finding's two pooled similarities, taken at its positive side."""
+    return 0.5 * (1 + np.tanh((positive - negative) / (2 * temperature)))

@@ -59,7 +59,9 @@ def _cards(study: GroundingStudy) -> list[Card]:
 
 def _figures(result: Result) -> list[Block]:
     hits = result.drawings["hits"]
-    tables = [CaptionedTable(table, caption) for caption, table in result.tables.items()]
+    tables: list[Block] = []
+    for caption, table in result.tables.items():
+        tables += [caption, CaptionedTable(table, f"{table.header[0].capitalize()}.")]
     return [
         "A map always has a peak. It is evidence only as far as it beats maps that cannot know: "
         "the same sentence on other patients' volumes, and places learned from masks without any "
