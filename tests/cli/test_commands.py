@@ -37,6 +37,7 @@ COMMANDS = (
     "ground-eval",
     "zero-shot",
     "retrieve",
+    "search",
     "recipe",
     "demo",
 )

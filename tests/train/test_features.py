@@ -10,6 +10,7 @@ import pytest
 
 from simcrop.data.store import Store
 from simcrop.errors import DataError
+from simcrop.geometry import VoxelGrid
 from simcrop.train.feature_files import save_features
 from simcrop.train.features import embed_files, embed_store
 from simcrop.train.pretrained import Pretrained
@@ -132,3 +133,22 @@ def test_features_are_written_whole_and_read_back(features, pretrained, tmp_path
     description = json.loads((tmp_path / "features.json").read_text())
     assert description["feature"] == "post_norm_gap"
     assert description["contract_hash"] == pretrained.contract.hash
+
+
+def test_only_the_volumes_asked_for_are_embedded(pretrained, phantom_store):
+    wanted = set(phantom_store.volume_ids("train")[2:4])
+    assert set(embed_store(pretrained, phantom_store, only=wanted).index["volume_id"]) == wanted
+
+
+def test_the_grid_of_the_file_and_of_the_patches_come_with_a_volume(
+    features, pretrained, phantom_archive
+):
+    path = phantom_archive / "volumes" / "phantom_000000.nii.gz"
+    of_file = embed_files(pretrained, [path], with_patches=True)
+    grid = VoxelGrid.from_json(of_file.index["native_grid"][0])
+    assert (grid.shape, grid.orientation) == ((60, 48, 36), "RAS")
+    row = features.index["volume_id"].tolist().index("phantom_000000_ct")
+    assert features.index["native_grid"][row] == of_file.index["native_grid"][0]
+    expected = pretrained.similarity_map(path, ["A sentence."]).affine
+    np.testing.assert_allclose(of_file.affines[0], expected)
+    np.testing.assert_allclose(features.affines[row], expected)

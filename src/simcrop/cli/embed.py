@@ -21,7 +21,7 @@ def embed(
     ] = None,
     feature: Feature = "auto",
     patches: Annotated[
-        bool, typer.Option("--patches", help="Write one vector per patch as well.")
+        bool, typer.Option("--patches", help="Write one vector per patch: an index for search.")
     ] = False,
     patch_tokens: Annotated[
         bool,
@@ -38,6 +38,7 @@ def embed(
     from simcrop.train.feature_files import TOKENS_FILE, save_features
     from simcrop.train.features import embed_files, embed_store
     from simcrop.train.pretrained import load
+    from simcrop.train.search_index import write_index
 
     if (store is None) == (not volume):
         raise typer.BadParameter("give either --store or --volume")
@@ -60,6 +61,8 @@ def embed(
                 pretrained, volume or [], feature=feature, with_patches=patches, on_progress=update
             )
     save_features(features, output, pretrained, feature)
+    if patches:
+        write_index(output, features, pretrained, checkpoint=checkpoint, store=store or "")
     print(output)
     typer.echo(f"{len(features.index)} embedded, {len(features.failed)} failed", err=True)
     if len(features.failed):

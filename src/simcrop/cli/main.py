@@ -25,6 +25,7 @@ from simcrop.cli.pretrain import pretrain
 from simcrop.cli.probe import probe
 from simcrop.cli.recipe import recipe
 from simcrop.cli.retrieve import retrieve
+from simcrop.cli.search import search
 from simcrop.cli.sentences import sentences
 from simcrop.cli.show import show
 from simcrop.cli.zero_shot import zero_shot
@@ -55,6 +56,7 @@ for command in (
     ground_eval,
     zero_shot,
     retrieve,
+    search,
     recipe,
     demo,
     benchmark,

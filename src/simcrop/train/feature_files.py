@@ -1,6 +1,6 @@
 """Features as an artefact: made once by `simcrop embed`, read by every probe and search.
 
-FEATURES/index.csv              volume_id, study_id, patient_id, split, in row order
+FEATURES/index.csv              volume_id, study_id, patient_id, split, native_grid, in row order
 FEATURES/volume_embeddings.npy  float32 (volumes, dim)
 FEATURES/pre_norm_gap.npy ...   the other features of the same pass, likewise
 FEATURES/is_body.npy            which patches hold enough of the patient to be selected

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from simcrop.data.body import body_patches
 from simcrop.data.contract import STORED, Contract, meet
-from simcrop.data.preprocessing import Crop, center_crop
+from simcrop.data.preprocessing import Crop, center_crop, prepare_volume
 from simcrop.data.store import Store
 from simcrop.errors import DataError, SimCroPError, complain
 from simcrop.train.growing_array import GrowingArray, growing_array
@@ -27,13 +27,15 @@ class Features:
     """Embeddings of volumes, row by row with `index`.
 
     Attributes:
-        index: volume_id, study_id, patient_id and split; empty text where unknown.
+        index: volume_id, study_id, patient_id, split and native_grid (of the file a volume was made
+            from, as `VoxelGrid.to_json` has it); empty text where unknown.
         volume_embeddings: one vector per volume.
         patch_embeddings: unit vectors in the space shared with sentences, or None.
         is_body: which patches hold enough of the patient to be selected.
         failed: volume_id and reason of every volume that could not be used.
         pooled: every feature of the same pass by name, `volume_embeddings` among them.
         patch_tokens: the encoder's tokens, mapped from their file, or None.
+        affines: of every volume's grid of patches, cell to RAS+ mm; None if not from a pass.
     """
 
     index: pd.DataFrame
@@ -43,6 +45,7 @@ class Features:
     failed: pd.DataFrame
     pooled: Mapping[str, Float[np.ndarray, "volumes dim"]] = field(default_factory=dict)
     patch_tokens: np.ndarray | None = None
+    affines: Float[np.ndarray, "volumes 4 4"] | None = None
 
     def of(self, split: str) -> "Features":
         """Return the rows of one split."""
@@ -56,6 +59,7 @@ class Features:
             is_body=self.is_body[rows],
             pooled={name: vectors[rows] for name, vectors in self.pooled.items()},
             patch_tokens=None if self.patch_tokens is None else self.patch_tokens[rows],
+            affines=None if self.affines is None else self.affines[rows],
         )
 
     def stored_patches(self) -> Float[np.ndarray, "volumes patches shared"]:
@@ -101,6 +105,9 @@ def embed_store(
         if only is None or volume in only
     ]
     index = pd.DataFrame(rows, columns=["volume_id", "study_id", "patient_id", "split"])
+    known = "native_grid" in store.volumes
+    grids = store.volumes["native_grid"].loc[index["volume_id"]].to_numpy() if known else ""
+    index["native_grid"] = grids
 
     def read(volume: str) -> Crop:
         return center_crop(*store.read_hu(volume), pretrained.contract)
@@ -128,7 +135,16 @@ def embed_files(
     """
     names = [str(path) for path in paths]
     index = pd.DataFrame({"volume_id": names, "study_id": "", "patient_id": "", "split": ""})
-    return _embed(pretrained, index, pretrained.crop, feature, with_patches, 1, on_progress)
+    grids = {}
+
+    def read(volume: str) -> Crop:
+        prepared = prepare_volume(volume, pretrained.contract)
+        grids[volume] = "" if prepared.native_grid is None else prepared.native_grid.to_json()
+        return center_crop(prepared.hu, prepared.affine, pretrained.contract)
+
+    features = _embed(pretrained, index, read, feature, with_patches, 1, on_progress)
+    native = features.index["volume_id"].map(grids)
+    return replace(features, index=features.index.assign(native_grid=native))
 
 
 def _embed(
@@ -146,7 +162,7 @@ def _embed(
     kept: list[int] = []
     failed: list[tuple[str, str]] = []
     pooled: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}
-    patches, is_body = [], []
+    patches, is_body, affines = [], [], []
     for rows, crops in _batches(index["volume_id"].tolist(), read, batch_size, failed):
         encoded = pretrained.encode(crops)
         for name, vectors in pooled.items():
@@ -156,6 +172,7 @@ def _embed(
         if with_patches:
             patches.append(pretrained.embed_encoded(encoded).half().cpu().numpy())
         is_body += [body_patches(crop, pretrained.grid) for crop in crops]
+        affines += [pretrained.grid.affine(crop.affine) for crop in crops]
         kept += rows
         on_progress(len(kept) + len(failed), len(index), "embed volumes")
     if not kept:
@@ -171,6 +188,7 @@ def _embed(
         np.stack(is_body),
         pd.DataFrame(failed, columns=["volume_id", "reason"]),
         joined,
+        affines=np.stack(affines),
     )
 
 
