@@ -71,13 +71,18 @@ def command(run: RunFolder, store: Store) -> tuple[int, int]:
     )  # fmt: skip
     read_end, write_end = os.pipe()
     began = time.time()
-    while child.poll() is None:  # until this process, and not one before it, has logged
+    while not has_ended(child.pid):  # until this process, and not one before it, has logged
         if run.metrics.exists() and run.metrics.stat().st_mtime > began:
             os.write(write_end, b".")
             break
         time.sleep(0.01)
     os.close(write_end)
     return child.pid, read_end
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a child has ended; it still waits to be asked for its exit code."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def all_settings() -> list[str]:
@@ -101,7 +106,9 @@ def kill(pid: int, updates: int, wait: float) -> bool:
 
 
 def same(run: RunFolder, other: RunFolder) -> bool:
-    """Whether weights, best weights and logged values are equal to the last bit."""
+    """Whether weights, best weights and logged values are equal to the last bit, and no litter."""
+    if [*run.folder.rglob(".tmp-*")]:
+        return False
     pairs = [
         (load_checkpoint(run.folder / name), load_checkpoint(other.folder / name))
         for name in ("checkpoint", "best")

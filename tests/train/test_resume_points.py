@@ -14,6 +14,7 @@ from simcrop.data.store import Store
 from simcrop.errors import CheckpointError, ConfigError, DataError, TrainingError
 from simcrop.train.checkpoint import load_checkpoint
 from simcrop.train.metrics_file import MetricsFile
+from simcrop.train.pretrain import Pretraining
 from simcrop.train.resume_points import newest_resume_point
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
@@ -148,6 +149,26 @@ def test_a_signal_does_not_wait_for_validation_which_is_made_up_for(whole, phant
     assert_same(run, whole)
 
 
+def test_a_signal_amid_validation_does_not_wait_for_its_end(
+    whole, phantom_store, tmp_path, monkeypatch
+):
+    run, right = RunFolder(tmp_path / "run"), Pretraining.validation_step
+
+    def killed(module, batch, batch_idx):
+        if module.global_step == 4:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        right(module, batch, batch_idx)
+
+    monkeypatch.setattr(Pretraining, "validation_step", killed)
+    with pytest.raises(Stopped, match="stopped by SIGUSR1 after 4 updates"):
+        pretrain(tiny(*FEW), phantom_store, run)
+    monkeypatch.undo()
+    assert sorted(read_metrics(run.metrics)["val/total_loss"]) == [2]
+    assert newest_resume_point(run).step == 4
+    resume(run, phantom_store)
+    assert_same(run, whole)
+
+
 def test_a_full_disk_is_one_error_and_leaves_the_points_before(whole, phantom_store, tmp_path):
     """From update 4 on no file may be longer than 2 MB, which the weights are not, the point is."""
     run, limits = RunFolder(tmp_path / "run"), resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -211,8 +232,8 @@ def test_tables_are_cut_to_the_size_they_had(tmp_path):
     before = run.metrics.read_text()
     table.log_metrics({"train/total_loss": 0.4}, 1)
     run.bad_batches.write_text("step\n1\n")
-    run.cut_tables(sizes)
+    run.go_back(sizes)
     assert run.metrics.read_text() == before == "step,name,value\n0,train/total_loss,0.5\n"
     assert not run.bad_batches.exists()
-    run.cut_tables({"metrics.csv": 10**6})  # a machine that lost power may have lost rows
+    run.go_back({"metrics.csv": 10**6})  # a machine that lost power may have lost rows
     assert run.metrics.read_text() == before

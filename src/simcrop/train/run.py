@@ -77,7 +77,7 @@ def pretrain(
     text_encoder = TextEncoder(config.text.encoder)
     point = newest_resume_point(run) if resume else ResumePoint()
     if resume:
-        rank_zero_only(run.cut_tables)(point.sizes)
+        rank_zero_only(run.go_back)(point.sizes)
     else:
         rank_zero_only(run.start)(config, store)
     texts = _text_states(config, store, text_encoder, on_progress)

@@ -164,8 +164,10 @@ class RunFolder:
                 sizes[path.name] = file.seek(0, os.SEEK_END)
         return sizes
 
-    def cut_tables(self, sizes: Mapping[str, int]) -> None:
-        """Cut off what the tables have gained since they had these sizes; new ones go."""
+    def go_back(self, sizes: Mapping[str, int]) -> None:
+        """Cut off what the tables have gained since they had these sizes; half a point goes too."""
+        for path in self.resume.glob(".tmp-*"):
+            path.unlink()
         for path in filter(Path.exists, self._tables()):
             if path.name not in sizes:
                 path.unlink()

@@ -1,4 +1,4 @@
-"""Stop on a signal at the next update, with a resume point: what clusters send before they kill."""
+"""Stop on a signal, with a resume point: what clusters send before they kill."""
 
 import signal
 import threading
@@ -22,7 +22,7 @@ class Stopped(SimCroPError):  # noqa: N818 - it is a state of the run, not a mis
 
 
 class StopOnSignal(Callback):
-    """Note SIGTERM and SIGUSR1 instead of dying of them; end the run after the next update.
+    """Note SIGTERM and SIGUSR1 instead of dying of them; end the run after the next batch.
 
     It listens from the first to the last batch, in place of Lightning, which would end the run at
     the next batch, between two updates. A second signal of the same kind acts as it did before.
@@ -64,17 +64,34 @@ class StopOnSignal(Callback):
 
         A validation that would follow now is left to the run that resumes: the time is short.
         """
-        if (
-            not made_update(trainer)
-            or trainer.should_stop
-            or trainer.global_step >= trainer.max_steps
-        ):
-            return
-        if trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
-            self.points.write(trainer, owes_validation=validation_follows(trainer))
-            self._stopped_by = self._received or "a signal to another process"
+        if self._must_stop(trainer):
+            self._write(trainer, owes_validation=validation_follows(trainer))
             trainer.should_stop = True
             trainer.limit_val_batches = 0  # Lightning validates when it is told to stop
+
+    def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Do the same amid a validation, which may take longer than the time that is left.
+
+        Raises:
+            Stopped: as Lightning would go on to the last batch.
+        """
+        if self._must_stop(trainer):
+            self._write(trainer, owes_validation=True)
+            self.raise_if_stopped(trainer.global_step, self.points.run.folder)
+
+    def _must_stop(self, trainer: Trainer) -> bool:
+        """Return whether a process has a signal and a resume point can be written now.
+
+        After the last update there is nothing to resume, and between two none can be written.
+        """
+        is_last = trainer.should_stop or trainer.global_step >= trainer.max_steps
+        if is_last or not made_update(trainer):
+            return False
+        return trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
+
+    def _write(self, trainer: Trainer, *, owes_validation: bool) -> None:
+        self.points.write(trainer, owes_validation=owes_validation)
+        self._stopped_by = self._received or "a signal to another process"
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signals back."""
