@@ -12,6 +12,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import data_contestants as contestants
@@ -25,6 +28,8 @@ _REPEATS = 24  # of what takes milliseconds
 Contestant = Callable[[Path], np.ndarray]
 Result = tuple[float, float]  # CPU seconds and MiB
 Row = tuple[str, str, str, str, str]
+_both_workers: Barrier
+_mib_at_start: float
 
 
 def main() -> None:
@@ -44,6 +49,7 @@ def main() -> None:
         for name, path, has_bars in sources:
             show(prepare_rows(name, path, small, options.rounds, has_bars))
         show(epoch_rows(folder / "epoch", file, options.rounds))
+        show(pool_rows(folder / "pool", file, small))
         if not options.skip_growth:
             show(growth_rows(folder / "growth", small))
 
@@ -82,8 +88,9 @@ def prepare_rows(name: str, path: Path, small: Path, rounds: int, has_bars: bool
 def epoch_rows(folder: Path, volume: Path, rounds: int) -> list[Row]:
     """Time what training reads in every epoch."""
     stored = contestants.make_store(folder, volume, copies=1)
-    names = ("nibabel_file", "store_file", "store_cached", "memory_map", "store_cached_crop",
-             "memory_map_crop", "store_sample", "store_cached_sample", "monai_sample")  # fmt: skip
+    names = ("nibabel_file", "store_file", "store_compressed", "store_cached", "memory_map",
+             "store_cached_crop", "memory_map_crop", "store_sample", "store_compressed_sample",
+             "store_cached_sample", "monai_sample")  # fmt: skip
     functions = [getattr(contestants, one) for one in names]
     results = _compete(functions, stored, stored, rounds, _REPEATS)
     times, memory = _medians(results)
@@ -96,15 +103,17 @@ def epoch_rows(folder: Path, volume: Path, rounds: int) -> list[Row]:
     size, raw = stored.stat().st_size, stored.with_name("v00000.npy").stat().st_size
     name = "stored volume"
     return [
-        beside(f"{name}, .nii.gz", "store_file", "nibabel_file", 0.25),
+        beside(f"{name}, .nii", "store_file", "nibabel_file", 0.25),
+        beside(f"{name}, .nii.gz", "store_compressed", "nibabel_file", 0.25),
         beside(f"{name}, uncompressed copy", "store_cached", "nibabel_file", 0.25),
         beside(f"{name}, uncompressed copy", "store_cached", "memory_map", 1.1),
         beside("96x96x48 of it", "store_cached_crop", "memory_map_crop", 1.1),
-        beside("training sample, .nii.gz", "store_sample", "monai_sample", 0.10),
+        beside("training sample, .nii", "store_sample", "monai_sample", 0.10),
+        beside("training sample, .nii.gz", "store_compressed_sample", "monai_sample", 0.10),
         beside("training sample, uncompressed copy", "store_cached_sample", "monai_sample", 0.10),
         (name, "CPU ms", milliseconds, "", ""),
         (name, "MiB above start", peaks, "", ""),
-        (name, "MB stored, uncompressed", f"{size / 1e6:.2f}, {raw / 1e6:.2f}", "", ""),
+        (name, "MB as .nii.gz, .nii", f"{size / 1e6:.2f}, {raw / 1e6:.2f}", "", ""),
     ]
 
 
@@ -129,6 +138,38 @@ def growth_rows(folder: Path, volume: Path) -> list[Row]:
             _row(name, "per volume, 1,000 / 100", growth, 1.1),
         ]
     return rows
+
+
+def pool_rows(folder: Path, volume: Path, small: Path) -> list[Row]:
+    """Prepare full-size volumes with a pool of two workers; how much memory does each take?"""
+    from simcrop.data.contract import Contract
+    from simcrop.data.prepare import prepare
+
+    contestants.write_archive(folder / "archive", volume, copies := 6)
+    start, context = time.perf_counter(), get_context("spawn")
+    with ProcessPoolExecutor(2, context, _start_worker, (small, context.Barrier(2))) as pool:
+        prepare(folder / "archive", folder / "store", Contract(), executor=pool)
+        peaks = list(pool.map(_above_start, range(2)))
+    seconds = (time.perf_counter() - start) / copies
+    name = f"{copies} full-size .nii.gz, a pool of 2 workers"
+    return [
+        _row(name, "MiB above start, the larger worker", max(peaks), 430),
+        (name, "MiB above start, both workers", ", ".join(f"{mib:.0f}" for mib in peaks), "", ""),
+        (name, "wall s per volume, start of the pool included", f"{seconds:.2f}", "", ""),
+    ]
+
+
+def _start_worker(small: Path, both: Barrier) -> None:
+    """Load what a worker needs and warm it up, before its memory counts."""
+    global _both_workers, _mib_at_start
+    contestants.prepare_and_write(small)
+    _both_workers, _mib_at_start = both, reset_peak()
+
+
+def _above_start(number: int) -> float:
+    """Return the peak of one worker; the barrier sees to it that each answers once."""
+    _both_workers.wait()
+    return peak() - _mib_at_start
 
 
 def _prepare_many(archive: Path, store: Path, workers: int, copies: int) -> tuple[float, ...]:

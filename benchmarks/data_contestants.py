@@ -123,6 +123,12 @@ def nibabel_integers(path: Path) -> np.ndarray:
 
 def store_file(path: Path) -> np.ndarray:
     """One stored volume through the store, to float32."""
+    hu, _ = _store(_plain(path)).read_hu(_name(path))
+    return hu.astype(np.float32)
+
+
+def store_compressed(path: Path) -> np.ndarray:
+    """The same from a store of .nii.gz."""
     hu, _ = _store(path.parent.parent).read_hu(_name(path))
     return hu.astype(np.float32)
 
@@ -171,7 +177,12 @@ def monai_sample(path: Path) -> np.ndarray:
 
 
 def store_sample(path: Path) -> np.ndarray:
-    """A random training sample out of the compressed store, without its words."""
+    """A random training sample out of the store, without its words."""
+    return _sample(*_store(_plain(path)).read_hu(_name(path)))
+
+
+def store_compressed_sample(path: Path) -> np.ndarray:
+    """The same from a store of .nii.gz."""
     return _sample(*_store(path.parent.parent).read_hu(_name(path)))
 
 
@@ -209,8 +220,13 @@ def _store(folder: Path, cache: Path | None = None):
 
 
 def _cached(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    folder = path.parent.parent
+    folder = _plain(path)
     return _store(folder, folder.with_name("cache")).read_hu(_name(path))
+
+
+def _plain(path: Path) -> Path:
+    """Return the store of .nii beside that of .nii.gz in which a volume lies."""
+    return path.parent.parent.with_name("plain")
 
 
 def _name(path: Path) -> str:
@@ -259,12 +275,13 @@ def make_ct(folder: Path) -> tuple[Path, Path]:
 
 
 def make_store(folder: Path, volume: Path, copies: int) -> Path:
-    """Prepare an archive of the same volume many times; return the path of the first stored one."""
+    """Prepare an archive twice, as .nii and .nii.gz; return the path of a compressed volume."""
     from simcrop.data.contract import Contract
     from simcrop.data.prepare import prepare as prepare_archive
 
     write_archive(folder / "archive", volume, copies)
-    prepare_archive(folder / "archive", folder / "store", Contract())
+    prepare_archive(folder / "archive", folder / "plain", Contract())
+    prepare_archive(folder / "archive", folder / "store", Contract(), storage="nii.gz")
     stored = folder / "store" / "volumes" / "v00000.nii.gz"
     from simcrop.data.store import Store
 

@@ -91,7 +91,7 @@ def test_a_clean_store_ends_with_zero_and_a_damaged_one_does_not(archive, tmp_pa
     store = tmp_path / "store"
     prepare(archive, store, CONTRACT)
     assert run(store, "-o", tmp_path / "clean", "--workers", 1).exit_code == 0
-    volume = store / "volumes" / "v1.nii.gz"
+    volume = store / "volumes" / "v1.nii"
     volume.write_bytes(volume.read_bytes()[:-100])
     done = run(store, "-o", tmp_path / "damaged", "--workers", 1)
     assert done.exit_code == 1

@@ -6,8 +6,8 @@ import SimpleITK as sitk  # noqa: N813
 
 from simcrop.data import inflate as inflating
 from simcrop.data.inflate import inflate
-from simcrop.data.nifti import read_nifti
-from simcrop.data.volume import read_ct
+from simcrop.data.nifti import read_nifti, read_stored
+from simcrop.data.volume import affine_of, array_of, read_ct, write_volume
 
 needs_libdeflate = pytest.mark.skipif(
     inflating.imagecodecs is None, reason="imagecodecs is not installed"
@@ -96,3 +96,28 @@ def test_padding_is_raised_in_memory_and_not_in_the_file(tmp_path, ct_image):
     before = path.read_bytes()
     assert (read_ct(path).voxels[:, :3] == -1024).all()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_against_simpleitk_a_stored_volume(tmp_path, suffix, is_fast, monkeypatch):
+    if not is_fast:
+        monkeypatch.setattr(inflating, "imagecodecs", None)
+    hu = np.random.default_rng(0).integers(-1024, 2000, (11, 12, 13)).astype(np.int16)
+    affine = np.diag([1.5, 1.5, 3.0, 1.0])
+    affine[:3, 3] = (-178.3, 20.1, -599.7)
+    path = tmp_path / f"v.{suffix}"
+    write_volume(path, hu, affine)
+    voxels, found = read_stored(path)
+    np.testing.assert_array_equal(voxels, hu)
+    np.testing.assert_array_equal(found, affine_of(sitk.ReadImage(str(path))))
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
+def test_a_stored_file_of_another_kind_is_left_to_simpleitk(tmp_path, ct_image, suffix):
+    path = tmp_path / f"v.{suffix}"
+    sitk.WriteImage(ct_image, str(path))
+    rewrite(path, scaled)
+    voxels, affine = read_stored(path)
+    np.testing.assert_array_equal(voxels, 2 * array_of(ct_image))
+    np.testing.assert_allclose(affine, affine_of(ct_image), atol=1e-3)

@@ -127,10 +127,10 @@ def test_a_second_run_does_nothing_and_a_lost_file_is_made_again(archive_dir, tm
     store = tmp_path / "store"
     prepare(archive_dir, store, CONTRACT)
     first = content(store)
-    times = {path: path.stat().st_mtime_ns for path in store.rglob("*.nii.gz")}
+    times = {path: path.stat().st_mtime_ns for path in store.rglob("*.nii*")}
     assert prepare(archive_dir, store, CONTRACT) == PrepareSummary(0, 4, 0, 0)
-    assert {path: path.stat().st_mtime_ns for path in store.rglob("*.nii.gz")} == times
-    for lost in ("volumes/v2.nii.gz", "masks/v1/000.nii.gz"):
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("*.nii*")} == times
+    for lost in ("volumes/v2.nii", "masks/v1/000.nii.gz"):
         (store / lost).unlink()
         assert prepare(archive_dir, store, CONTRACT) == PrepareSummary(1, 3, 0, 0)
         assert content(store) == first

@@ -81,6 +81,13 @@ Root = Annotated[
 AnyRegion = Annotated[
     bool, typer.Option(help="Take volumes without lungs in view: abdomens, heads.")
 ]
+Storage = Annotated[
+    str,
+    typer.Option(
+        callback=one_of("nii", "nii.gz"),
+        help="Volumes as nii, fast, or as nii.gz, half as large.",
+    ),
+]
 KeepPatientIds = Annotated[
     bool, typer.Option(help="Store patient ids as they are, not as running pseudonyms.")
 ]

@@ -23,8 +23,9 @@ from simcrop.data.archive import Archive, read_archive
 from simcrop.data.archives import Draw, read_public_set
 from simcrop.data.contract import Contract
 from simcrop.data.executors import open_executor, run_all
-from simcrop.data.jobs import Job, Record, Row, run_job
+from simcrop.data.jobs import Job, run_job
 from simcrop.data.plan import make_jobs, orphans, usable_reports
+from simcrop.data.records import Record, Row
 from simcrop.data.store import CONTRACT_FILE, Store
 from simcrop.data.volume import array_of
 from simcrop.errors import DataError

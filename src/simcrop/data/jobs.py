@@ -1,33 +1,30 @@
 """One volume of an archive into the store: the unit of work that `prepare` spreads and resumes.
 
-A job writes the volume, its masks and its label map, and last a record of what it wrote. A record
-that matches the job and whose files exist means the job is done; everything else is done again.
-So a run may be killed anywhere, and the tables, which are made from the records, come out as if
-it had not been.
+A job writes the volume, its masks and its label map, and last a record of what it wrote or why it
+refused. A record that matches the job and its files means the job is done; everything else is done
+again. So a run may be killed anywhere, and the tables, which are made from the records, come out as
+if it had not been.
 """
 
 import hashlib
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from simcrop.data.archive import resolve
-from simcrop.data.atomic import atomic_path
 from simcrop.data.contract import Contract
 from simcrop.data.lungs import check_lungs
 from simcrop.data.preprocessing import check_extent, prepare_volume, resample_mask
 from simcrop.data.reading import read_image
+from simcrop.data.records import Record, Row, read_record, record_path, write_record
 from simcrop.data.stated import StatedHeader
 from simcrop.data.volume import Volume, array_of, format_of, to_image, to_ras, write_volume
 from simcrop.errors import DataError, complain
-
-Row = dict[str, Any]
 
 JOB_FOLDERS = ("volumes", "masks", "anatomy", "records")  # of a store, in which jobs write
 
@@ -46,6 +43,7 @@ class Job:
         header: JSON of what the table states in place of the volume's own header, or "".
         anatomy_values: JSON of label map value to stored value, others become 0; "" keeps all.
         needs_lungs: refuse a volume without lungs in view.
+        storage: suffix of the volume's file in the store, `nii` or `nii.gz`.
     """
 
     volume_id: str
@@ -57,10 +55,12 @@ class Job:
     header: str = ""
     anatomy_values: str = ""
     needs_lungs: bool = True
+    storage: str = "nii"
 
     def fingerprint(self, contract: Contract) -> str:
-        """Return a hash of everything that decides what the job writes, but the files."""
-        job = {name: value for name, value in asdict(self).items() if name != "root"}
+        """Return a hash of everything that decides which voxels the job writes, but the files."""
+        left_out = ("root", "storage")  # a finished volume stays in the form that it has
+        job = {name: value for name, value in asdict(self).items() if name not in left_out}
         return hashlib.sha256(json.dumps([job, contract.stored_hash]).encode()).hexdigest()
 
     def file(self, path: str) -> Path:
@@ -73,22 +73,19 @@ class Job:
                 "stage": stage, "kind": error.kind, "reason": str(error)}  # fmt: skip
 
 
-@dataclass
-class Record:
-    """What a job made: rows for the tables of the store; no manifest row if it was refused."""
-
-    manifest: Row | None = None
-    masks: list[Row] = field(default_factory=list)
-    anatomy: Row | None = None
-    refused: list[Row] = field(default_factory=list)
-
-
 def run_job(job: Job, contract: Contract, store: Path) -> Record:
     """Prepare one volume with its masks and write them; what cannot be read is refused.
 
     Raises:
         OSError: if the store cannot be written to.
     """
+    record = _run(job, contract, store)
+    path, source = record_path(job.volume_id, store), job.file(job.path)
+    write_record(record, path, job.fingerprint(contract), source)
+    return record
+
+
+def _run(job: Job, contract: Contract, store: Path) -> Record:
     try:
         stated = StatedHeader.from_json(job.header) if job.header else None
         with _refusing():
@@ -99,7 +96,7 @@ def run_job(job: Job, contract: Contract, store: Path) -> Record:
                 check_lungs(volume.hu, volume.spacing_mm, volume.source)
     except DataError as error:
         return Record(refused=[job.refusal(job.path, "volume", error)])
-    path = f"volumes/{job.volume_id}.nii.gz"
+    path = f"volumes/{job.volume_id}.{job.storage}"
     write_volume(store / path, volume.hu, volume.affine, shared=True)
     nx, ny, nz = volume.shape
     record = Record(
@@ -110,36 +107,13 @@ def run_job(job: Job, contract: Contract, store: Path) -> Record:
     )  # fmt: skip
     if job.masks or job.anatomy:
         _run_masks(job, volume, store, record)
-    with atomic_path(_record_path(job, store), shared=True) as temporary:
-        saved = {"fingerprint": job.fingerprint(contract), "record": asdict(record)}
-        temporary.write_text(json.dumps(saved, indent=1), encoding="utf-8")
     return record
 
 
 def finished(job: Job, contract: Contract, store: Path) -> Record | None:
-    """Return the record of a job that an earlier run finished, or None if it must run."""
-    try:
-        saved = json.loads(_record_path(job, store).read_text(encoding="utf-8"))
-        record = Record(**saved["record"])
-    except (OSError, ValueError, KeyError, TypeError):  # absent, cut short, of another version
-        return None
-    if record.manifest is None or saved["fingerprint"] != job.fingerprint(contract):
-        return None
-    rows = [record.manifest, record.anatomy, *record.masks]
-    return record if all(_is_whole(row, store) for row in rows if row) else None
-
-
-def _is_whole(row: Row, store: Path) -> bool:
-    """Return whether a file is there, as long as it was when it was written."""
-    try:
-        found = (store / row["path"]).stat().st_size
-    except OSError:
-        return False
-    return found == row.get("bytes", found)
-
-
-def _record_path(job: Job, store: Path) -> Path:
-    return store / "records" / f"{job.volume_id}.json"
+    """Return the record of a job that was finished or refused before, or None if it must run."""
+    path, source = record_path(job.volume_id, store), job.file(job.path)
+    return read_record(path, job.fingerprint(contract), source, store)
 
 
 def _run_masks(job: Job, volume: Volume, store: Path, record: Record) -> None:

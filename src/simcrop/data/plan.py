@@ -8,7 +8,8 @@ from dataclasses import replace
 import pandas as pd
 
 from simcrop.data.archive import Archive, is_safe_name, shared_reports
-from simcrop.data.jobs import Job, Row
+from simcrop.data.jobs import Job
+from simcrop.data.records import Row
 from simcrop.data.stated import StatedHeader
 from simcrop.errors import DataError, complain
 from simcrop.report.sections import Report, make_report

@@ -19,8 +19,9 @@ from simcrop.data.archives import Draw, read_public_set
 from simcrop.data.atomic import atomic_path, remove_unfinished
 from simcrop.data.contract import STORED, Contract
 from simcrop.data.executors import open_executor, run_all
-from simcrop.data.jobs import JOB_FOLDERS, Job, Record, finished, run_job
+from simcrop.data.jobs import JOB_FOLDERS, Job, finished, run_job
 from simcrop.data.plan import make_jobs, orphans, usable_reports
+from simcrop.data.records import Record
 from simcrop.data.splits import split_patients
 from simcrop.data.stated import rescale_state
 from simcrop.data.store import CONTRACT_FILE, read_contract
@@ -58,6 +59,7 @@ def prepare(
     split_seed: int = 0,
     keep_patient_ids: bool = False,
     any_region: bool = False,
+    storage: str = "nii",
     overwrite: bool = False,
     root: Path | str | None = None,
     layout: str = "tables",
@@ -79,6 +81,7 @@ def prepare(
         split_seed: another seed draws other patients.
         keep_patient_ids: write the archive's patient_id instead of `patient_00001`.
         any_region: take volumes without lungs in view as well.
+        storage: `nii`, mapped into memory when read, or `nii.gz`, half as large.
         overwrite: prepare finished volumes again, and change the contract of an existing store.
         root: where relative paths of the archive start, if not in its folder.
         layout: `tables`, or the name of a public set that lies there as published.
@@ -108,8 +111,9 @@ def prepare(
         jobs, refused = make_jobs(archive, reports, faults, any_region=any_region)
         if shard is not None:
             jobs, refused = jobs[shard[0] - 1 :: shard[1]], []
+        jobs = [replace(job, storage=storage) for job in jobs]
         records = {} if overwrite else _find_finished(jobs, contract, store)
-        num_skipped = len(records)
+        num_skipped = sum(record.manifest is not None for record in records.values())
         left = [job for job in jobs if job.volume_id not in records]
         for job, record in _run(left, contract, store, workers, executor):
             records[job.volume_id] = record

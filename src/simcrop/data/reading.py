@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from simcrop.data.arrays import is_slice_folder, read_npz, read_slices
 from simcrop.data.dicom import check_modality, read_series
-from simcrop.data.nifti import read_nifti
+from simcrop.data.nifti import read_nifti, stack_of
 from simcrop.data.stack import Stack
 from simcrop.data.stated import StatedHeader
 from simcrop.data.text_headers import check_text_header
@@ -124,7 +124,4 @@ def _read_file(path: Path, has_geometry: bool) -> Stack:
     reader.ReadImageInformation()
     check_modality(reader, path)
     check_header(reader, path, needs_affine=not has_geometry)
-    voxels = read_nifti(reader, path)
-    if voxels is None:
-        return Stack.of(reader.Execute())
-    return Stack(voxels, reader.GetSpacing(), reader.GetDirection(), reader.GetOrigin())
+    return stack_of(reader, read_nifti(reader, path))

@@ -201,7 +201,8 @@ class StudyDataset(Dataset[StudySample]):
         if self._kept is None:
             return self.store.read_hu(volume)
         if volume not in self._kept:
-            self._kept[volume] = self.store.read_hu(volume)
+            hu, affine = self.store.read_hu(volume)
+            self._kept[volume] = np.array(hu, order="C"), affine  # out of the map, as crops lie
         return self._kept[volume]
 
 

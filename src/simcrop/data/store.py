@@ -6,9 +6,10 @@ Patients are pseudonyms, and nothing of a DICOM header is in it.
 """
 
 import json
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,16 @@ import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Bool, Float, Int16, Integer
 
 from simcrop.data.contract import Contract
+from simcrop.data.nifti import read_stored
 from simcrop.data.store_files import StoreFiles
 from simcrop.data.uncompressed import copy_path, read_uncompressed
-from simcrop.data.volume import affine_of, array_of
+from simcrop.data.volume import array_of
 from simcrop.errors import DataError, complain
 from simcrop.geometry import Shape3, VoxelGrid
 from simcrop.report.sections import Report, make_report
 
 CONTRACT_FILE = "contract.json"
+T = TypeVar("T")
 
 
 class Store:
@@ -162,12 +165,12 @@ class Store:
     ) -> tuple[Int16[np.ndarray, "x y z"], Float[np.ndarray, "4 4"]]:
         """Return the voxels of a volume in HU and its affine.
 
-        The array is a transposed view of the (z, y, x) memory that SimpleITK decoded: x runs
-        fastest, nothing is reordered. Copy to C order only where an operation needs it.
+        The array is a transposed view of the file's (z, y, x) order: x runs fastest, nothing is
+        reordered. A .nii is mapped into memory, so only what is used is read.
 
         Raises:
             DataError: if the file is missing, damaged, or not as long as when it was written;
-                SimpleITK fills what is cut off with 0, the HU of water, without a word.
+                readers fill what is cut off with 0, the HU of water, without a word.
         """
         if self._cache is None:
             return self._read_hu(volume_id)
@@ -180,8 +183,8 @@ class Store:
     def _read_hu(self, volume_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Decode the file of a volume."""
         row: Any = self.volumes.loc[volume_id]
-        image = self._read(str(row["path"]), int(row["bytes"]))
-        return array_of(image), affine_of(image)
+        path = self._path_of(str(row["path"]), int(row["bytes"]))
+        return self._decode(path, read_stored)
 
     def native_grid(self, volume_id: str) -> VoxelGrid:
         """Return the voxels of the file that a volume was made from; see `simcrop.data.native`.
@@ -213,7 +216,11 @@ class Store:
             )
         return array_of(self._read(str(self.anatomy.at[volume_id, "path"])))
 
-    def _read(self, name: str, num_bytes: int | None = None) -> sitk.Image:
+    def _read(self, name: str) -> sitk.Image:
+        return self._decode(self._path_of(name), sitk.ReadImage)
+
+    def _path_of(self, name: str, num_bytes: int | None = None) -> Path:
+        """Return where a file is on this machine, as long as it should be."""
         path = self._files.find(name, num_bytes)
         found = 0 if path is None else path.stat().st_size
         if path is None or found != (num_bytes or found):
@@ -225,8 +232,11 @@ class Store:
                 ),
                 "truncated",
             )
+        return path
+
+    def _decode(self, path: Path, decode: Callable[[Path], T]) -> T:
         try:
-            return sitk.ReadImage(str(path))
+            return decode(path)
         except RuntimeError as error:
             raise DataError(
                 complain(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from simcrop.data.archive import Archive
 from simcrop.data.atomic import atomic_path
-from simcrop.data.jobs import Record, Row
+from simcrop.data.records import Record, Row
 from simcrop.report.sections import Report
 
 _COLUMNS = {
