@@ -16,6 +16,7 @@ Differs: the paper embeds patches linearly (`PatchEmbedding`), as the vision tra
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -98,10 +99,11 @@ def share_table(levels: Sequence[float]) -> Float[Tensor, "steps levels"]:
     Raises:
         ValueError: if there are fewer than two levels, or they do not ascend.
     """
-    at = torch.tensor(levels, dtype=torch.float64)
-    if len(at) < 2 or not bool((at.diff() > 0).all()):
+    at = np.asarray(levels, dtype=float)
+    if len(at) < 2 or not (np.diff(at) > 0).all():
         raise ValueError(f"levels {list(levels)}; expected two or more in ascending order")
-    values = torch.linspace(-1, 1, STEPS, dtype=torch.float64)[:, None]
-    passed = ((values - at[:-1]) / at.diff()).clamp(0, 1)
-    before = F.pad(passed, (1, 0), value=1.0)
-    return (before - F.pad(passed, (0, 1))).float()
+    values = np.linspace(-1, 1, STEPS)[:, None]
+    passed = np.clip((values - at[:-1]) / np.diff(at), 0, 1)
+    before = np.pad(passed, ((0, 0), (1, 0)), constant_values=1.0)
+    after = np.pad(passed, ((0, 0), (0, 1)))
+    return torch.from_numpy((before - after).astype(np.float32))

@@ -74,8 +74,11 @@ _TINY = Config(
 _TINY_RECOMMENDED = _TINY.model_copy(
     update={
         "name": "tiny_recommended",
-        # Soft tissue gets more of the range: the alignment loss falls sooner.
-        "volume": _TINY.volume.model_copy(update={"window_hu": (-1000.0, 300.0)}),
+        # Linear embeddings of raw voxels stay on the plateau of the alignment for hundreds of
+        # updates; cells tell densities apart, over the whole window up to calcium.
+        "vision_encoder": _TINY.vision_encoder.model_copy(update={"embedding": "cells"}),
+        # A sentence is read as it will be asked, and every wording is encoded once.
+        "text": _TINY.text.model_copy(update={"context": "sentence"}),
         # All 120 patches learn before three are selected, and each speaks of itself alone: with
         # a reach of 1, three blocks carry evidence across the whole grid of 5 x 4 x 6 patches,
         # and sentences are answered far from their findings (experiments/LOG.md).
