@@ -10,8 +10,10 @@ from simcrop.benchmark.cell import Cell
 from simcrop.benchmark.permuted import PermutedReports
 from simcrop.benchmark.run import Plan, run_benchmark
 from simcrop.benchmark.variants import QUICK, VARIANTS
+from simcrop.benchmark.words import words_of_findings
 from simcrop.errors import DataError
 from simcrop.evaluate.results import read_result
+from simcrop.report.sections import Report
 
 PLAN = Plan(
     variants=("patch_statistics", "untrained", "recommended", "supervised"),
@@ -107,3 +109,14 @@ def test_permuted_training_reports_are_all_another_patients(phantom_store):
     assert sorted(r.findings for r in own) == sorted(r.findings for r in given)
     test = phantom_store.study_of(phantom_store.volume_ids("test")[0])
     assert permuted.report(test) == phantom_store.report(test)
+
+
+def test_only_words_that_state_something_are_counted(tokenizer):
+    report = Report("No nodule. Pleural effusion on the left.", "Effusion.")
+    is_finding = words_of_findings(report, tokenizer)
+    pieces = tokenizer(["No nodule. Pleural effusion on the left. Effusion."])["input_ids"][0]
+    names = tokenizer.convert_ids_to_tokens(pieces)
+    stated = [name for name, counts in zip(names, is_finding, strict=False) if counts]
+    assert "".join(stated).replace("##", "").startswith("pleural")
+    assert len(is_finding) == len(names) - 1
+    assert not is_finding[0]

@@ -21,11 +21,12 @@ from simcrop.benchmark.measures import (
 from simcrop.benchmark.permuted import PermutedReports
 from simcrop.benchmark.supervised import supervised_scores
 from simcrop.benchmark.variants import Variant
+from simcrop.benchmark.words import measure_words
 from simcrop.config import Config
 from simcrop.errors import DataError, complain
 from simcrop.evaluate.items import Items
 from simcrop.evaluate.results import RESULTS_FILE, NamedSet, Result, read_result, write_result
-from simcrop.train.checkpoint import versions
+from simcrop.train.checkpoint import load_checkpoint, versions
 from simcrop.train.networks import build_encoder, encoder_only
 from simcrop.train.pretrained import Pretrained, load
 from simcrop.train.run import pretrain
@@ -92,6 +93,8 @@ def run_cell(cell: Cell, ruler: Ruler, on_progress: Progress) -> None:
         pretrain(config, source, run, resume=run.config.exists(), on_progress=on_progress)
         clock.stop("train")
         items = measure_encoder(load(cell.folder), ruler, cell.seed, on_progress)
+        if config.terms.masked_report:
+            items = (*items, *measure_words(load_checkpoint(cell.folder), store))
         clock.stop("evaluate")
     result = Result(
         command="simcrop benchmark",

@@ -16,7 +16,7 @@ from pathlib import Path
 from simcrop.benchmark.cell import Cell, run_cell
 from simcrop.benchmark.figures import draw
 from simcrop.benchmark.measures import Ruler
-from simcrop.benchmark.summary import CLASSIFICATION, GROUNDING, Summary
+from simcrop.benchmark.summary import CLASSIFICATION, GROUNDING, WORDS, Summary
 from simcrop.benchmark.variants import QUICK, VARIANTS
 from simcrop.data.phantom import write_phantoms
 from simcrop.data.prepare import prepare
@@ -98,6 +98,7 @@ def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> 
         f"Mean AUROC over findings and seeds [95 % interval over patients and seeds]; {done} of "
         f"{len(cells)} cells are there": summary.table(CLASSIFICATION),
         "Where sentences look, likewise": summary.table(GROUNDING),
+        "Hidden words of findings named rightly, by the volume shown": summary.table(WORDS),
         "Differences": summary.claims_table(),
     }
     if best in summary.results:

@@ -33,7 +33,8 @@ GROUNDING = {
     "patch_auroc unplaced": "no place named",
     "patch_auroc unplaced position": "position only, no place named",
 }
-COLUMNS = CLASSIFICATION | GROUNDING
+WORDS = {"words_true": "true volume", "words_shuffled": "another patient's"}
+COLUMNS = CLASSIFICATION | GROUNDING | WORDS
 _OF_FINDINGS = ("probe_1", "zero_shot", "hit", "hit swapped", "hit position", "patch_auroc")
 
 
@@ -59,6 +60,10 @@ CLAIMS = (
           "hit swapped"),
     Claim("c: own volume over position alone", "recommended", "hit", "recommended",
           "hit position"),
+    Claim("d: hidden finding words, true over another volume, recommended", "recommended",
+          "words_true", "recommended", "words_shuffled"),
+    Claim("d: hidden finding words, true over another volume, fusion", "fusion", "words_true",
+          "fusion", "words_shuffled"),
     Claim("d: alignment over none, 1 % of the labels", "recommended", "probe_1", "fusion"),
     Claim("d: full over alignment alone, zero-shot", "recommended", "zero_shot", "per_image"),
     Claim("d: full over alignment alone, hit", "recommended", "hit", "per_image"),

@@ -98,24 +98,34 @@ def _own_against_other(module: Pretraining, batch: Batch) -> dict[str, float]:
 def _hidden_words(module: Pretraining, batch: Batch) -> dict[str, float]:
     terms = module.config.terms
     is_counted = counted_words(batch.is_masked, batch.report_is_valid, terms.report_positions)
-    is_counted &= batch.is_masked
+    is_right = hidden_words_named(module, batch, is_counted & batch.is_masked)
+    return {f"words_{n}": float(r.float().mean()) for n, r in is_right.items() if len(r)}
+
+
+def hidden_words_named(
+    module: Pretraining, batch: Batch, is_counted: Bool[Tensor, "batch report_words"]
+) -> dict[str, Bool[Tensor, " counted"]]:
+    """Return which hidden words are named rightly, with each kind of volume that fusion may see.
+
+    Args:
+        module: the run, in evaluation mode.
+        batch: studies; `shuffled` gives each the volume of the one before it.
+        is_counted: the hidden words that are asked for.
+    """
     words = module.word_class[batch.report_ids[is_counted]]
-    if not len(words):
-        return {}
     inputs = module.inputs(batch, is_counted)
     volumes = {"true": inputs.patches}
-    if terms.fusion:
+    if module.config.terms.fusion:
         volumes["shuffled"] = inputs.patches.roll(1, dims=0)
         volumes["empty"] = torch.full_like(inputs.patches, -1.0)
     masking = _masking(module, len(batch))
-    found = {}
+    named = {}
     for name, patches in volumes.items():
         tokens = None
-        if terms.fusion:
+        if module.config.terms.fusion:
             tokens = module.simcrop.vision_encoder(patches, masking.visible).patch_tokens
-        logits = module.simcrop.reconstruct_report(inputs, tokens)
-        found[f"words_{name}"] = float((logits.argmax(dim=-1) == words).float().mean())
-    return found
+        named[name] = module.simcrop.reconstruct_report(inputs, tokens).argmax(dim=-1) == words
+    return named
 
 
 def _gradient_norms(module: Pretraining, batch: Batch) -> dict[str, float]:
