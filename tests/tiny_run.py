@@ -48,7 +48,7 @@ def study_dataset(config: Config, store: Store, texts: TextStates) -> StudyDatas
         config.contract(),
         lambda study, epoch: texts.sample(study, epoch, weights),
         seed=config.seed,
-        augmentation=Augmentation(**config.augmentation.model_dump()),
+        augmentation=Augmentation(**config.augmentation.model_dump(exclude={"swap_sides"})),
         keep_in_memory=True,
     )
 

@@ -109,6 +109,27 @@ def test_padding_is_flagged_where_the_volume_ends(phantom_store):
     assert not sample.is_body[:4].any()  # patches of the first slab along x
 
 
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_a_volume_flipped_along_x_gets_the_mirrored_text(phantom_store, probability):
+    flips = Augmentation((1.0, 1.0), (probability, 0.5, 0.5), 0.0, 0.0)
+    asked = []
+
+    def mirrored_text(study: str, epoch: int) -> TextSample:
+        asked.append((study, epoch))
+        return text_of(study, epoch)
+
+    studies = dataset(phantom_store, flips, mirrored_text=mirrored_text)
+    plain = dataset(phantom_store, NOTHING)[1, 2]
+    sample = studies[1, 2]
+    assert asked == ([(sample.study_id, 1)] if probability else [])
+    matches = [
+        torch.equal(sample.voxels, plain.voxels.flip([*axes, *extra]))
+        for axes in ((), (1,), (2,), (1, 2))
+        for extra in ([0] if probability else [],)
+    ]
+    assert sum(matches) == 1
+
+
 def test_keeping_volumes_in_memory_changes_no_sample(phantom_store, monkeypatch):
     kept = dataset(phantom_store, keep_in_memory=True)
     before = kept[0, 0].voxels

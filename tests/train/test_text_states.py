@@ -212,3 +212,20 @@ def test_the_corpus_vocabulary_holds_training_words_and_special_ones(make, token
     assert tokenizer.unk_token_id in expected
     full = make("text.vocabulary=full").vocabulary(["s1"])
     assert torch.equal(full, torch.arange(len(tokenizer)))
+
+
+@pytest.mark.parametrize("variants", [0, 1])
+def test_a_mirrored_study_has_its_sides_swapped_in_findings_and_report(make, tokenizer, variants):
+    texts = make("augmentation.swap_sides=true", f"masking.word_variants={variants}")
+    swapped = make(reports={"s2": Report("Right pleural effusion. Heart size is normal.",
+                                         "Effusion on the right.")})  # fmt: skip
+    weights = texts.sentence_weights(["s2"])
+    found, expected = texts.mirrored_sample("s2", 0, weights), swapped.sample("s2", 0, weights)
+    assert torch.equal(found.sentence_keys, expected.sentence_keys)
+    assert torch.equal(found.report_ids, expected.report_ids)
+    torch.testing.assert_close(found.findings_states, expected.findings_states, rtol=0, atol=1e-2)
+    as_it_is = texts.sample("s2", 0, weights)
+    assert not torch.equal(as_it_is.report_ids, found.report_ids)
+    right = tokenizer.convert_tokens_to_ids("right")
+    assert right in texts.vocabulary(["s2"])
+    assert right not in make().vocabulary(["s2"])

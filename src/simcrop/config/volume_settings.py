@@ -32,6 +32,8 @@ class AugmentationConfig(Section):
     """Range of the random sub-box, as a share of each axis. KNOWN (successor)."""
     flip_probability: tuple[Fraction, Fraction, Fraction] = (0.0, 0.2, 0.2)
     """Chance to flip x, y, z. The authors flip x too; left would become right (D-6)."""
+    swap_sides: bool = False
+    """Where x is flipped, left and right change places in the report; the authors keep its text."""
     shift_probability: Fraction = 0.1
     """Chance of an intensity shift. KNOWN (successor)."""
     shift_range: Annotated[float, Field(ge=0.0)] = 0.1

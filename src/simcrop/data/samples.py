@@ -149,6 +149,8 @@ class StudyDataset(Dataset[StudySample]):
         seed: of the run.
         augmentation: None gives the centre crop and the first volume, with nothing random.
         keep_in_memory: keep int16 volumes after the first read.
+        mirrored_text: gives the words of a study whose volume is flipped along x; without it those
+            are `text`, whatever they say about sides.
     """
 
     def __init__(
@@ -161,11 +163,13 @@ class StudyDataset(Dataset[StudySample]):
         seed: int,
         augmentation: Augmentation | None = None,
         keep_in_memory: bool = False,
+        mirrored_text: Callable[[str, int], TextSample] | None = None,
     ) -> None:
         self.store = store
         self.studies = list(studies)
         self.contract = contract
         self.text = text
+        self.mirrored_text = mirrored_text or text
         self.seed = seed
         self.augmentation = augmentation
         self._kept: dict[str, tuple[np.ndarray, np.ndarray]] | None = {} if keep_in_memory else None
@@ -181,12 +185,13 @@ class StudyDataset(Dataset[StudySample]):
         study = self.studies[position]
         rng = generator_for(self.seed, epoch, position)
         seen = self._view(study, rng)
+        text = self.mirrored_text if seen.is_mirrored else self.text
         return StudySample(
             study,
             torch.from_numpy(seen.voxels),
             torch.from_numpy(seen.is_padding),
             torch.from_numpy(seen.is_body),
-            self.text(study, epoch),
+            text(study, epoch),
         )
 
     def _view(self, study: str, rng: np.random.Generator) -> View:

@@ -22,11 +22,15 @@ _PLANES = 16  # at once: few calls, and what they touch stays in the processor's
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A crop in the window of the contract; `Crop` and `body_patches` say what the fields are."""
+    """A crop in the window of the contract; `Crop` and `body_patches` say what the fields are.
+
+    `is_mirrored` is True where left and right are exchanged.
+    """
 
     voxels: Float32[np.ndarray, "x y z"]
     is_padding: Bool[np.ndarray, "x y z"]
     is_body: Bool[np.ndarray, " patches"]
+    is_mirrored: bool = False
 
 
 def view_of(
@@ -52,7 +56,7 @@ def view_of(
     is_padding[filled] = False
     voxels = np.empty(contract.crop_shape, dtype=np.float32)
     is_body = _fill(voxels, inside, filled, contract, np.float32(shift))
-    return View(voxels, is_padding, is_body)
+    return View(voxels, is_padding, is_body, 0 in place.flips)
 
 
 def _fill(

@@ -165,7 +165,7 @@ def _data(config: Config, store: Store, texts: TextStates, first_step: int) -> P
             )
         )
     weights = texts.sentence_weights(studies["train"])
-    augmentation = Augmentation(**config.augmentation.model_dump())
+    augmentation = Augmentation(**config.augmentation.model_dump(exclude={"swap_sides"}))
     train, val = (
         StudyDataset(
             store,
@@ -175,6 +175,9 @@ def _data(config: Config, store: Store, texts: TextStates, first_step: int) -> P
             seed=config.seed,
             augmentation=augmentation if split == "train" else None,
             keep_in_memory=config.trainer.keep_in_memory,
+            mirrored_text=partial(texts.mirrored_sample, weights=weights)
+            if config.augmentation.swap_sides
+            else None,
         )
         for split in ("train", "val")
     )

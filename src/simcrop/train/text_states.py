@@ -25,6 +25,7 @@ from simcrop.model.text_encoder import TextEncoder
 from simcrop.report.negation import is_normal_statement
 from simcrop.report.sections import Report
 from simcrop.report.sentences import sentence_key
+from simcrop.report.sides import mirrored
 from simcrop.report.tokens import (
     TokenizedText,
     Tokenizer,
@@ -77,6 +78,8 @@ class TextStates:
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
+        if config.augmentation.swap_sides:
+            reports = {**reports, **{_mirrored(s): mirrored(r) for s, r in reports.items()}}
         self.reports = reports
         self.texts = {study: self._tokenize(report) for study, report in reports.items()}
         names = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))])
@@ -141,7 +144,8 @@ class TextStates:
         """Return the word ids that the text decoder may predict, sorted."""
         if self.config.text.vocabulary == "full":
             return torch.arange(len(self.tokenizer))
-        used = {piece for text in self._texts_of(studies) for piece in text.report_ids}
+        known = [*studies, *map(_mirrored, studies)]  # without a mirrored text it adds none
+        used = {piece for text in self._texts_of(known) for piece in text.report_ids}
         return torch.tensor(sorted(used | set(self.tokenizer.all_special_ids)))
 
     def sentence_weights(self, studies: list[str]) -> dict[int, float]:
@@ -162,6 +166,10 @@ class TextStates:
 
     def _texts_of(self, studies: list[str]) -> list[StudyText]:
         return [self.texts[study] for study in studies if study in self.texts]
+
+    def mirrored_sample(self, study: str, epoch: int, weights: Mapping[int, float]) -> TextSample:
+        """Return the text of a study flipped along x: left and right have changed places."""
+        return self.sample(_mirrored(study), epoch, weights)
 
     def sample(self, study: str, epoch: int, weights: Mapping[int, float]) -> TextSample:
         """Return the text of a study as the networks need it in this epoch.
@@ -204,6 +212,11 @@ class TextStates:
 
 def _tensor(windows: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(windows)).float()
+
+
+def _mirrored(study: str) -> str:
+    """Return the name under which the report of the mirrored study is kept."""
+    return f"{study} mirrored"
 
 
 def _stable_number(study: str) -> int:
