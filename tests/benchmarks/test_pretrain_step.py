@@ -36,11 +36,17 @@ def test_every_contestant_has_our_loss_before_and_after_an_update(name, in_this_
     assert expected[2] < expected[0]
 
 
-def test_the_table_has_every_bar_of_the_peers(in_this_process):
+def test_the_table_has_every_bar_of_the_peers_at_full_size_alone(in_this_process, monkeypatch):
+    entries = {one: (contestants.build, one, TINY) for one in pretrain_step.PEERS}
+    results = pretrain_step.compete(entries, 1, 2)
+    monkeypatch.setattr(pretrain_step, "compete", lambda *_: results)
     rows = pretrain_step.peer_rows("tiny", TINY, threads=1, rounds=2)
     bars = [row[2] for row in rows if row[2]]
     assert bars == [">= 2.5", ">= 2.5", "<= 1", ">= 0.65", "<= 0.4", "<= 0.4", "<= 1e-06"]
     assert {row[3] for row in rows if row[2]} <= {"yes", "**no**"}
+    smaller = pretrain_step.peer_rows("tiny", TINY, threads=1, rounds=2, has_bars=False)
+    assert [row[:2] for row in smaller] == [row[:2] for row in rows]
+    assert not any(row[2] for row in smaller)
     equal = next(row for row in rows if "largest difference of losses, update 0" in row[0])
     assert equal[3] == "yes"
 

@@ -20,6 +20,7 @@ from simcrop.cli.finetune import finetune
 from simcrop.cli.ground import ground
 from simcrop.cli.ground_eval import ground_eval
 from simcrop.cli.phantom import phantom
+from simcrop.cli.plan import plan
 from simcrop.cli.prepare import prepare
 from simcrop.cli.pretrain import pretrain
 from simcrop.cli.probe import probe
@@ -45,6 +46,7 @@ for command in (
     check,
     sentences,
     prepare,
+    plan,
     pretrain,
     show,
     convert,
