@@ -16,7 +16,7 @@ from simcrop.evaluate.results import read_result
 from simcrop.report.sections import Report
 
 PLAN = Plan(
-    variants=("patch_statistics", "untrained", "recommended", "supervised"),
+    variants=("patch_statistics", "untrained", "recommended", "supervised", "cnn"),
     seeds=(1,),
     patients=24,
     test_patients=5,
@@ -43,7 +43,7 @@ def test_every_cell_has_its_measures(finished):
     }
     probes = {"probe_100", "probe_10", "probe_1"}
     assert measures["patch_statistics"] == measures["untrained"] == probes
-    assert measures["supervised"] == {"probe_100"}
+    assert measures["supervised"] == measures["cnn"] == {"probe_100"}
     assert measures["recommended"] > probes | {
         "zero_shot",
         "chance",
@@ -56,9 +56,9 @@ def test_every_cell_has_its_measures(finished):
 def test_the_tables_name_every_variant_and_the_differences(finished):
     text = (finished / "table.md").read_text()
     assert all(VARIANTS[name].says in text for name in PLAN.variants)
-    assert "4 of 4 cells" in text
+    assert "5 of 5 cells" in text
     result = read_result(finished)
-    assert result.figures["cells_done"] == 4
+    assert result.figures["cells_done"] == 5
     assert (
         "a: 1 % of the labels, recommended over patch statistics" in result.figures["differences"]
     )
@@ -75,7 +75,7 @@ def test_no_cell_is_started_after_the_time_is_up(finished, monkeypatch):
     monkeypatch.setattr(benchmark, "run_cell", lambda *_: pytest.fail("started"))
     more = replace(PLAN, seeds=(1, 2))
     run_benchmark(finished, more, minutes=0.0, on_progress=no_progress)
-    assert read_result(finished).figures["cells_done"] == 4
+    assert read_result(finished).figures["cells_done"] == 5
 
 
 def test_a_cell_of_other_settings_is_refused(finished):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from simcrop.benchmark.cnn import cnn_scores
 from simcrop.benchmark.measures import (
     Ruler,
     measure_encoder,
@@ -82,6 +83,11 @@ def run_cell(cell: Cell, ruler: Ruler, on_progress: Progress) -> None:
         clock.stop("evaluate")
     elif variant.kind == "supervised":
         scores = supervised_scores(config, store, on_progress)
+        clock.stop("train")
+        items = measure_supervised(scores, store)
+    elif variant.kind == "cnn":
+        num_seen = config.optimizer.length * config.optimizer.batch_size
+        scores = cnn_scores(store, cell.seed, num_seen, on_progress)
         clock.stop("train")
         items = measure_supervised(scores, store)
     elif variant.kind == "untrained":

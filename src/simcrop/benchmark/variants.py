@@ -11,7 +11,7 @@ from typing import Literal
 from simcrop.config import Config, override
 from simcrop.recipes import RECIPES
 
-Kind = Literal["pre-trained", "untrained", "supervised", "patch statistics"]
+Kind = Literal["pre-trained", "untrained", "supervised", "cnn", "patch statistics"]
 _VOLUME_ONLY = ("terms.masked_report=false", "terms.fusion=false", "terms.alignment=false")
 _WITH_REPORT = ("terms.masked_report=true", "terms.alignment=false")
 _ALIGNMENT_ONLY = ("terms.masked_volume=false", "terms.masked_report=false", "terms.fusion=false")
@@ -80,6 +80,7 @@ VARIANTS = {
                           "terms.instance_contrast=true")),
         Variant("supervised", "the same network, labels of all training patients from scratch",
                 kind="supervised"),
+        Variant("cnn", "a small 3-D CNN, likewise: the ceiling", kind="cnn"),
     )
 }  # fmt: skip
 
