@@ -145,6 +145,14 @@ def test_the_way_from_phantoms_to_maps(simcrop, work):
     assert result.code == 0
     assert "probe minus nearest" in result.stderr
     assert all(path.exists() for path in result.paths)
+    foreign = ["--test-store", store, "--test-features", work / "features", "--test-part", "all"]
+    result = simcrop("probe", *options, *foreign, "-o", work / "foreign")
+    assert result.code == 0
+    assert json.loads(result.paths[0].read_text())["sets"]["test"]["size"] == 12
+    result = simcrop("finetune", "-c", run, "-s", store, "-o", work / "tuned", "--epochs", 1)
+    assert result.code == 0
+    assert "fine-tuned minus frozen" in result.stderr
+    assert simcrop("embed", "-c", work / "tuned", "-s", store, "-o", work / "again").code == 0
     untrained = [output, work / "nearest", "-o", work / "other", "--model", "untrained"]
     assert_refused(simcrop("compare", *untrained), 1, "share no measure")
 

@@ -7,6 +7,7 @@ import pytest
 
 from simcrop.data.store import Store
 from simcrop.errors import DataError
+from simcrop.evaluate.classification import mean_auroc
 from simcrop.evaluate.results import NamedSet, read_result, write_result
 from simcrop.train.feature_files import TOKENS_FILE, load_features, save_features
 from simcrop.train.features import Features, embed_store
@@ -173,10 +174,13 @@ def test_a_foreign_store_is_tested_by_label_name(features, folder, phantom_store
     )
     assert result.items[0].names == tuple(names[-2:-4:-1])
     assert len(result.items[0].item_ids) == len(phantom_store.volume_ids())
-    (own,) = probe(features, phantom_store)
-    column = own.label_names.index(names[-2])
-    rows = [result.items[0].item_ids.index(volume) for volume in own.opened.volume_ids]
-    assert result.items[0].values[rows, 0].shape == own.scores[:, column].shape
+    items = result.items[0]
+    studies = [phantom_store.study_of(volume) for volume in items.item_ids]
+    truth = phantom_store.labels.loc[studies, list(items.names)].to_numpy()
+    np.testing.assert_array_equal(items.truth, truth)
+    # of volumes that trained, the labels are known: scores and labels belong together
+    trained = [volume in phantom_store.volume_ids("train") for volume in items.item_ids]
+    assert mean_auroc(items.values[trained], truth[trained]).value > 0.7
     foreign.labels = foreign.labels[["Unknown"]]
     with pytest.raises(DataError, match="a label in common"):
         run_probe(encoders, phantom_store, ProbePlan(), ForeignTest(foreign), feature="x")
