@@ -4,6 +4,8 @@ import json
 
 from command_result import assert_refused
 
+from simcrop.evaluate.results import read_result
+
 
 def test_retrieve_names_its_pools(simcrop, tiny_run, phantom_store, tmp_path):
     out, pool = tmp_path / "out", tmp_path / "first.txt"
@@ -18,4 +20,9 @@ def test_retrieve_names_its_pools(simcrop, tiny_run, phantom_store, tmp_path):
     assert set(written["sets"]) == {"studies", "distinct", "first"}
     assert "sentence to volume" in (out / "table.md").read_text()
     assert (out / "recall.png").exists()
+    found = read_result(out).items
+    assert [(one.model, one.measure, len(one.item_ids)) for one in found] == [
+        ("top-k", "recall at 10", len(phantom_store.volume_ids("train"))),
+        ("global", "recall at 10", len(phantom_store.volume_ids("train"))),
+    ]
     assert_refused(simcrop(*command, "--pool", tmp_path / "none.txt"), 1, "cannot be read")

@@ -66,6 +66,7 @@ def test_queries_without_a_match_are_counted_and_left_out():
     is_match[2] = False
     found = evaluate_retrieval(scores, is_match, list("abc"), query="report", candidate="volume")
     assert (found.num_queries, found.num_unanswerable) == (2, 1)
+    np.testing.assert_array_equal(found.ranks, [1, 1, np.nan])
     assert found.recall[1].value == 1
     with pytest.raises(ValueError, match="none of 3 queries has a match"):
         evaluate_retrieval(scores, ~np.ones((3, 3), bool), list("abc"), query="q", candidate="c")

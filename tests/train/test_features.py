@@ -12,7 +12,7 @@ from simcrop.data.store import Store
 from simcrop.errors import DataError
 from simcrop.geometry import VoxelGrid
 from simcrop.train.feature_files import save_features
-from simcrop.train.features import embed_files, embed_store
+from simcrop.train.features import embed_files, embed_in_parts, embed_store
 from simcrop.train.pretrained import Pretrained
 
 
@@ -152,3 +152,34 @@ def test_the_grid_of_the_file_and_of_the_patches_come_with_a_volume(
     expected = pretrained.similarity_map(path, ["A sentence."]).affine
     np.testing.assert_allclose(of_file.affines[0], expected)
     np.testing.assert_allclose(features.affines[row], expected)
+
+
+def test_parts_of_a_store_add_up_to_the_whole(features, pretrained, phantom_store):
+    wanted = set(phantom_store.volume_ids())
+    seen = []
+    parts = list(
+        embed_in_parts(
+            pretrained, phantom_store, ("train", "val", "test"), wanted, part_size=7,
+            on_progress=lambda done, total, what: seen.append((done, total)),
+        )
+    )  # fmt: skip
+    assert [len(part.index) for part in parts] == [7, 7, 7, 3]
+    joined = pd.concat([part.index for part in parts], ignore_index=True)
+    pd.testing.assert_frame_equal(joined, features.index)
+    patches = np.concatenate([part.need_patches() for part in parts])
+    np.testing.assert_allclose(patches, features.need_patches(), atol=1e-3)
+    assert seen[-1] == (24, 24)
+
+
+def test_patches_may_go_to_a_file_from_which_they_are_mapped(
+    features, pretrained, phantom_store, tmp_path
+):
+    path = tmp_path / "patch_embeddings.npy"
+    mapped = embed_store(
+        pretrained, phantom_store, splits=("test",), with_patches=True, patches_path=path
+    )
+    assert isinstance(mapped.patch_embeddings, np.memmap)
+    expected = features.of("test").patch_embeddings
+    np.testing.assert_allclose(mapped.patch_embeddings, expected, atol=1e-3)
+    save_features(mapped, tmp_path, pretrained, "post_norm_gap")
+    np.testing.assert_array_equal(np.load(path), mapped.patch_embeddings)

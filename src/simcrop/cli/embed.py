@@ -35,7 +35,7 @@ def embed(
 ) -> None:
     """Embed volumes with a frozen encoder; those that cannot be read are listed in failed.csv."""
     from simcrop.data.store import Store
-    from simcrop.train.feature_files import TOKENS_FILE, save_features
+    from simcrop.train.feature_files import PATCHES_FILE, TOKENS_FILE, save_features
     from simcrop.train.features import embed_files, embed_store
     from simcrop.train.pretrained import load
     from simcrop.train.search_index import write_index
@@ -46,6 +46,7 @@ def embed(
         raise typer.BadParameter("--patch-tokens needs --store")
     pretrained = load(checkpoint, device=device)
     feature = pretrained.feature if feature == "auto" else feature
+    patches_path = output / PATCHES_FILE if patches else None
     with progress() as update:
         if store is not None:
             features = embed_store(
@@ -53,12 +54,18 @@ def embed(
                 Store(store, cache=cache),
                 feature=feature,
                 with_patches=patches,
+                patches_path=patches_path,
                 tokens_path=output / TOKENS_FILE if patch_tokens else None,
                 on_progress=update,
             )
         else:
             features = embed_files(
-                pretrained, volume or [], feature=feature, with_patches=patches, on_progress=update
+                pretrained,
+                volume or [],
+                feature=feature,
+                with_patches=patches,
+                patches_path=patches_path,
+                on_progress=update,
             )
     save_features(features, output, pretrained, feature)
     if patches:

@@ -8,7 +8,7 @@ order would reach, is reported beside the figures; compare figures of one pool o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Recall:
         median_rank: of the queries.
         num_ambiguous: queries with more than one match, of which any counts.
         num_unanswerable: queries left out because the pool holds no match.
+        ranks: of all queries in their order; nan where unanswerable.
     """
 
     query: str
@@ -43,6 +44,7 @@ class Recall:
     recall: Mapping[int, Interval]
     chance: Mapping[int, float]
     median_rank: Interval
+    ranks: Float[np.ndarray, " queries"] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -106,11 +108,11 @@ def evaluate_retrieval(
     Raises:
         ValueError: if a score is not finite or no query has a match.
     """
-    rank = ranks(scores, is_match)
-    kept = ~np.isnan(rank)
+    every_rank = ranks(scores, is_match)
+    kept = ~np.isnan(every_rank)
     if not kept.any():
-        raise ValueError(f"none of {len(rank)} queries has a match among {is_match.shape[1]}")
-    rank, num_matches = rank[kept], is_match.sum(axis=1)[kept]
+        raise ValueError(f"none of {len(kept)} queries has a match among {is_match.shape[1]}")
+    rank, num_matches = every_rank[kept], is_match.sum(axis=1)[kept]
     patients = [patient for patient, is_kept in zip(patient_ids, kept, strict=True) if is_kept]
     everything = np.zeros(len(rank), dtype=np.int64)
     hits = {k: (rank <= k).astype(float) for k in DEPTHS}
@@ -129,6 +131,7 @@ def evaluate_retrieval(
         recall={k: interval.per_label[0] for k, interval in recall.items()},
         chance={k: chance_recall(num_matches, scores.shape[1], k) for k in DEPTHS},
         median_rank=median,
+        ranks=every_rank,
     )
 
 

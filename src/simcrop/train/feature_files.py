@@ -27,6 +27,7 @@ from simcrop.train.features import Features
 from simcrop.train.pretrained import Pretrained
 
 TOKENS_FILE = "patch_tokens.npy"
+PATCHES_FILE = "patch_embeddings.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class FeatureFile:
 
 
 def save_features(features: Features, folder: Path, pretrained: Pretrained, feature: str) -> None:
-    """Write features into a folder, each file whole; patch tokens are there already."""
+    """Write features into a folder, each file whole; what is mapped from files is there already."""
     folder.mkdir(parents=True, exist_ok=True)
     description = {
         "feature": feature,
@@ -60,7 +61,9 @@ def save_features(features: Features, folder: Path, pretrained: Pretrained, feat
     arrays = {
         "volume_embeddings": features.volume_embeddings, "is_body": features.is_body, **others
     }  # fmt: skip
-    if features.patch_embeddings is not None:
+    if features.patch_embeddings is not None and not isinstance(
+        features.patch_embeddings, np.memmap
+    ):
         arrays["patch_embeddings"] = features.patch_embeddings
     for name, array in arrays.items():
         with atomic_path(folder / f"{name}.npy") as path:

@@ -4,8 +4,10 @@
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,13 +87,15 @@ def embed_store(
     feature: str = "post_norm_gap",
     with_patches: bool = False,
     only: Collection[str] | None = None,
+    patches_path: Path | None = None,
     tokens_path: Path | None = None,
     batch_size: int = 16,
     on_progress: Progress = lambda done, total, what: None,
 ) -> Features:
     """Embed the volumes of a store, or `only` some; its contract must be the checkpoint's.
 
-    Where `tokens_path` is given, the patch tokens of every volume are written into that file.
+    Patch embeddings and patch tokens go into files where paths are given for them, and are mapped
+    from there; what is kept in memory is then little.
 
     Raises:
         DataError: with one line for each difference between the contracts, or if no volume of
@@ -113,11 +117,7 @@ def embed_store(
         return center_crop(*store.read_hu(volume), pretrained.contract)
 
     parts = (pretrained, index, read, feature, with_patches, batch_size, on_progress)
-    if tokens_path is None:
-        return _embed(*parts)
-    with growing_array(tokens_path) as tokens:
-        features = _embed(*parts, tokens)
-    return replace(features, patch_tokens=np.load(tokens_path, mmap_mode="r"))
+    return _embed_into(patches_path, tokens_path, *parts)
 
 
 def embed_files(
@@ -126,6 +126,7 @@ def embed_files(
     *,
     feature: str = "post_norm_gap",
     with_patches: bool = False,
+    patches_path: Path | None = None,
     on_progress: Progress = lambda done, total, what: None,
 ) -> Features:
     """Embed volumes from files or DICOM folders; those that cannot be read are listed.
@@ -142,9 +143,47 @@ def embed_files(
         grids[volume] = "" if prepared.native_grid is None else prepared.native_grid.to_json()
         return center_crop(prepared.hu, prepared.affine, pretrained.contract)
 
-    features = _embed(pretrained, index, read, feature, with_patches, 1, on_progress)
+    parts = (pretrained, index, read, feature, with_patches, 1, on_progress)
+    features = _embed_into(patches_path, None, *parts)
     native = features.index["volume_id"].map(grids)
     return replace(features, index=features.index.assign(native_grid=native))
+
+
+def embed_in_parts(
+    pretrained: Pretrained,
+    store: Store,
+    splits: Sequence[str],
+    only: Collection[str],
+    *,
+    part_size: int = 256,
+    on_progress: Progress = lambda done, total, what: None,
+) -> Iterator[Features]:
+    """Yield the features of a store's volumes with their patches, some volumes at a time.
+
+    A volume's patches take 4.2 MB at the paper's size, which thousands of them must not keep.
+    Raises as `embed_store`.
+    """
+    wanted = [v for split in splits for v in store.volume_ids(split) if v in only]
+    for start in range(0, len(wanted), part_size):
+
+        def update(done: int, total: int, what: str, before: int = start) -> None:
+            on_progress(before + done, len(wanted), what)
+
+        some = set(wanted[start : start + part_size])
+        yield embed_store(
+            pretrained, store, splits=splits, only=some, with_patches=True, on_progress=update
+        )
+
+
+def _embed_into(patches_path: Path | None, tokens_path: Path | None, *parts: Any) -> Features:
+    """Embed with what is per patch going into files, and map these."""
+    paths = (patches_path, tokens_path)
+    with ExitStack() as files:
+        arrays = [None if p is None else files.enter_context(growing_array(p)) for p in paths]
+        features = _embed(*parts, *arrays)
+    patches, tokens = (None if p is None else np.load(p, mmap_mode="r") for p in paths)
+    kept = features.patch_embeddings if patches is None else patches
+    return replace(features, patch_embeddings=kept, patch_tokens=tokens)
 
 
 def _embed(
@@ -155,6 +194,7 @@ def _embed(
     with_patches: bool,
     batch_size: int,
     on_progress: Progress,
+    patches_file: GrowingArray | None = None,
     tokens: GrowingArray | None = None,
 ) -> Features:
     if feature not in FEATURES:
@@ -170,7 +210,8 @@ def _embed(
         if tokens is not None:
             tokens.append(encoded.patch_tokens.half().cpu().numpy())
         if with_patches:
-            patches.append(pretrained.embed_encoded(encoded).half().cpu().numpy())
+            kept_patches = patches if patches_file is None else patches_file
+            kept_patches.append(pretrained.embed_encoded(encoded).half().cpu().numpy())
         is_body += [body_patches(crop, pretrained.grid) for crop in crops]
         affines += [pretrained.grid.affine(crop.affine) for crop in crops]
         kept += rows
@@ -184,7 +225,7 @@ def _embed(
     return Features(
         index.iloc[kept].reset_index(drop=True),
         joined[feature],
-        np.concatenate(patches) if with_patches else None,
+        np.concatenate(patches) if patches else None,
         np.stack(is_body),
         pd.DataFrame(failed, columns=["volume_id", "reason"]),
         joined,

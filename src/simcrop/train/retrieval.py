@@ -11,9 +11,11 @@ a list of a user's own has the name of its file.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
 
 from simcrop.data.store import Store
@@ -21,7 +23,7 @@ from simcrop.errors import DataError, complain
 from simcrop.evaluate.retrieval import Recall, evaluate_retrieval
 from simcrop.evaluate.zero_shot import pool_top_k
 from simcrop.report.sentences import sentence_key, split_sentences
-from simcrop.train.features import Features, Progress, embed_store
+from simcrop.train.features import Features, Progress, embed_in_parts
 from simcrop.train.pretrained import Pretrained
 from simcrop.train.shared_space import embed_texts, global_texts, global_volumes
 
@@ -34,12 +36,13 @@ class PoolResult:
     """The figures of one pool.
 
     Attributes:
-        volume_ids: its volumes; `hash_of` them names the pool.
+        volume_ids, patient_ids: its volumes; `hash_of` the first names the pool.
         num_duplicates: volumes whose report says the same as that of another study in the pool.
         recalls: of the four tasks, by score.
     """
 
     volume_ids: tuple[str, ...]
+    patient_ids: tuple[str, ...]
     num_duplicates: int
     recalls: Mapping[str, tuple[Recall, ...]]
 
@@ -101,17 +104,13 @@ def retrieve(
                 "Choose another --part, or prepare more studies.",
             )
         )
-    features = embed_store(
-        pretrained, store, splits=(part,), only=with_text, with_patches=True,
-        on_progress=on_progress,
-    )  # fmt: skip
-    texts = Texts(tuple(reports[volume] for volume in features.index["volume_id"]))
-    k = top_k or pretrained.config.alignment.top_k
-    scores = _Scores(pretrained, features, texts, k, on_progress)
-    pools = _pools(features, texts, own_pools or {})
+    scores = _Scores(pretrained, reports, top_k or pretrained.config.alignment.top_k)
+    parts = embed_in_parts(pretrained, store, (part,), with_text, on_progress=on_progress)
+    index = pd.concat([scores.add(some) for some in parts], ignore_index=True)
+    texts = Texts(tuple(reports[volume] for volume in index["volume_id"]))
     return {
-        name: _evaluate(scores, features, texts, rows, num_resamples, seed)
-        for name, rows in pools.items()
+        name: _evaluate(scores, index, texts, rows, num_resamples, seed)
+        for name, rows in _pools(index, texts, own_pools or {}).items()
     }
 
 
@@ -119,37 +118,49 @@ class _Scores:
     """Scores of every volume with every distinct sentence and with every report."""
 
     def __init__(
-        self,
-        pretrained: Pretrained,
-        features: Features,
-        texts: Texts,
-        top_k: int,
-        on_progress: Progress,
+        self, pretrained: Pretrained, reports: Mapping[str, tuple[str, ...]], top_k: int
     ) -> None:
-        said = {k: s for keys, report in zip(texts.keys, texts.sentences, strict=True)
-                for k, s in zip(keys, report, strict=True)}  # fmt: skip
-        self.keys = tuple(said)
-        self._column = {key: i for i, key in enumerate(self.keys)}
-        vectors = embed_texts(pretrained, said.values())
-        matrix = np.stack([vectors[text] for text in said.values()])
-        patches = features.stored_patches()
-        pooled = []
-        for row, is_body in enumerate(features.is_body):
-            similarity = matrix @ patches[row].astype(np.float32).T
-            pooled.append(pool_top_k(similarity, is_body[None], top_k))
-            on_progress(row + 1, len(patches), "score sentences")
-        whole = global_volumes(pretrained, features)
-        of_reports = global_texts(
-            pretrained, [[said[k] for k in keys] for keys in texts.keys], vectors
-        )
-        of_sentences = global_texts(pretrained, [(text,) for text in said.values()], vectors)
-        self.sentences: dict[str, Matrix] = {
-            TOP_K: np.stack(pooled), GLOBAL: whole @ of_sentences.T,
-        }  # fmt: skip
-        shares = np.stack([self._shares(keys) for keys in texts.keys])
-        self.reports: dict[str, Matrix] = {
-            TOP_K: self.sentences[TOP_K] @ shares.T, GLOBAL: whole @ of_reports.T,
-        }  # fmt: skip
+        """Embed all sentences and reports once."""
+        self._pretrained, self._top_k = pretrained, top_k
+        self._texts = {volume: Texts((report,)) for volume, report in reports.items() if report}
+        said = {key: sentence for text in self._texts.values()
+                for key, sentence in zip(text.keys[0], text.sentences[0], strict=True)}  # fmt: skip
+        self._column = {key: i for i, key in enumerate(said)}
+        self._said = said
+        self._vectors = embed_texts(pretrained, said.values())
+        self._matrix = np.stack([self._vectors[text] for text in said.values()])
+        singles = [(text,) for text in said.values()]
+        self._whole_sentences = global_texts(pretrained, singles, self._vectors)
+        self._pooled: list[Matrix] = []
+        self._whole: list[Matrix] = []
+        self._volumes: list[str] = []
+
+    def add(self, some: Features) -> pd.DataFrame:
+        """Score some volumes with all sentences and return their rows."""
+        for patches, is_body in zip(some.stored_patches(), some.is_body, strict=True):
+            similarity = self._matrix @ patches.astype(np.float32).T
+            self._pooled.append(pool_top_k(similarity, is_body[None], self._top_k)[None])
+        self._whole.append(global_volumes(self._pretrained, some))
+        self._volumes += some.index["volume_id"].tolist()
+        return some.index
+
+    @cached_property
+    def sentences(self) -> dict[str, Matrix]:
+        """Scores of volumes with distinct sentences, by the way of pooling."""
+        whole = np.concatenate(self._whole) @ self._whole_sentences.T
+        return {TOP_K: np.concatenate(self._pooled), GLOBAL: whole}
+
+    @cached_property
+    def reports(self) -> dict[str, Matrix]:
+        """Scores of volumes with the reports of volumes, in the same order."""
+        keys = [self._texts[volume].keys[0] for volume in self._volumes]
+        shares = np.stack([self._shares(of_report) for of_report in keys])
+        texts = [[self._said[key] for key in of_report] for of_report in keys]
+        whole = global_texts(self._pretrained, texts, self._vectors)
+        return {
+            TOP_K: self.sentences[TOP_K] @ shares.T,
+            GLOBAL: np.concatenate(self._whole) @ whole.T,
+        }
 
     def _shares(self, keys: Sequence[int]) -> Float[np.ndarray, " sentences"]:
         """Return the weight of each distinct sentence in a report: their mean."""
@@ -163,14 +174,14 @@ class _Scores:
 
 def _evaluate(
     scores: _Scores,
-    features: Features,
+    table: pd.DataFrame,
     texts: Texts,
     rows: Sequence[int],
     num_resamples: int,
     seed: int,
 ) -> PoolResult:
     """Return the four tasks in one pool of volumes."""
-    index = features.index.iloc[list(rows)]
+    index = table.iloc[list(rows)]
     studies, patients = index["study_id"].tolist(), index["patient_id"].tolist()
     here = texts.of(rows)
     report_of = [tuple(sorted(keys)) for keys in here.keys]
@@ -204,20 +215,21 @@ def _evaluate(
     other_study = np.array(studies)[:, None] != np.array(studies)
     return PoolResult(
         volume_ids=tuple(index["volume_id"]),
+        patient_ids=tuple(patients),
         num_duplicates=int((says_same & other_study).any(axis=1).sum()),
         recalls={name: recalls(name) for name in (TOP_K, GLOBAL)},
     )
 
 
 def _pools(
-    features: Features, texts: Texts, own: Mapping[str, Sequence[str]]
+    index: pd.DataFrame, texts: Texts, own: Mapping[str, Sequence[str]]
 ) -> dict[str, list[int]]:
     """Return the rows of every pool.
 
     Raises:
         DataError: if a pool of the user's own has fewer than two studies that are there.
     """
-    studies = features.index["study_id"].tolist()
+    studies = index["study_id"].tolist()
     first = [studies.index(study) for study in dict.fromkeys(studies)]
     report_of = [tuple(sorted(keys)) for keys in texts.keys]
     distinct = {report_of[row]: row for row in reversed(first)}

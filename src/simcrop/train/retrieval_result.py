@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from simcrop.evaluate.items import Items
 from simcrop.evaluate.results import Drawing, NamedSet, Result
 from simcrop.evaluate.retrieval import Recall, retrieval_table
 from simcrop.evaluate.retrieval_figure import recall_figure
@@ -52,6 +55,7 @@ def retrieval_result(
         seeds=(seed,),
         versions=versions(),
         settings=settings,
+        items=_items(pools["studies"]),
         tables={
             "Recall at k and median rank, chance in brackets. Any candidate that says the same is "
             "a hit, ties count half; `ambiguous` is the number of queries with several. Intervals "
@@ -76,3 +80,15 @@ def _pools_table(pools: Mapping[str, PoolResult]) -> Table:
         if (one := NamedSet.of(pools[name].volume_ids))
     )
     return Table(("pool", "volumes", "with a twin report", "hash"), rows)
+
+
+def _items(pool: PoolResult) -> tuple[Items, ...]:
+    """Return for `simcrop compare` whether each study is found among ten, both ways, by score."""
+    return tuple(
+        Items(
+            score, "recall at 10", pool.volume_ids, pool.patient_ids,
+            tuple(f"{one.query} to {one.candidate}" for one in recalls[:2]),
+            np.stack([(one.ranks <= 10).astype(float) for one in recalls[:2]], axis=1),
+        )
+        for score, recalls in pool.recalls.items()
+    )  # fmt: skip

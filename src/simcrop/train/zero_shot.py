@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 
 from simcrop.data.label_names import RAD_CHEST_CT_FROM_CT_RATE
@@ -19,7 +20,7 @@ from simcrop.evaluate.intervals import LabelIntervals, auroc_intervals
 from simcrop.evaluate.prompts import PROMPTS, Prompts
 from simcrop.evaluate.scorecard import Scorecard, operating_points, score
 from simcrop.evaluate.zero_shot import pair_probability, pool_top_k
-from simcrop.train.features import Features, Progress, embed_store
+from simcrop.train.features import Features, Progress, embed_in_parts
 from simcrop.train.pretrained import Pretrained
 from simcrop.train.shared_space import embed_texts, global_texts, global_volumes
 
@@ -116,31 +117,56 @@ def evaluate_zero_shot(
                 "Prepare more patients, or give reports.csv a `split` column.",
             )
         )
-    features = embed_store(
-        pretrained, store, splits=splits, only=labelled, with_patches=True, on_progress=on_progress
-    )
     k = top_k or pretrained.config.alignment.top_k
-    names, reported, validation = tuple(sources), features.of(part), features.of("val")
-    labels, val_labels = (_labels(store, one, names) for one in (reported, validation))
-    patients = reported.index["patient_id"].tolist()
-    scorecards, scores = {}, {}
-    for pooling in (TOP_K, GLOBAL):
-        chosen = score_findings(pretrained, validation, sources, pooling=pooling, top_k=k)
-        scores[pooling] = score_findings(pretrained, reported, sources, pooling=pooling, top_k=k)
-        scorecards[pooling] = score(
-            scores[pooling], labels, patients, names, operating_points(chosen, val_labels),
-            num_resamples=num_resamples, seed=seed,
-        )  # fmt: skip
+    names = tuple(sources)
+    index, labels, scores = _score_in_parts(
+        pretrained, store, sources, splits, labelled, k, on_progress
+    )
+    is_val, is_reported = (index["split"].to_numpy() == split for split in ("val", part))
+    patients = index["patient_id"][is_reported].tolist()
+    scorecards = {
+        pooling: score(
+            values[is_reported],
+            labels[is_reported],
+            patients,
+            names,
+            operating_points(values[is_val], labels[is_val]),
+            num_resamples=num_resamples,
+            seed=seed,
+        )
+        for pooling, values in scores.items()
+    }
     return ZeroShotResult(
         part=part,
         scorecards=scorecards,
-        scores=scores,
-        labels=labels,
+        scores={pooling: values[is_reported] for pooling, values in scores.items()},
+        labels=labels[is_reported],
         label_names=names,
         without_prompts=tuple(name for name in table.columns if name not in sources),
-        volume_ids=tuple(reported.index["volume_id"]),
+        volume_ids=tuple(index["volume_id"][is_reported]),
         patient_ids=tuple(patients),
     )
+
+
+def _score_in_parts(
+    pretrained: Pretrained,
+    store: Store,
+    sources: Mapping[str, tuple[Prompts, ...]],
+    splits: tuple[str, ...],
+    volumes: set[str],
+    top_k: int,
+    on_progress: Progress,
+) -> tuple[pd.DataFrame, Int[np.ndarray, "volumes labels"], dict[str, Probabilities]]:
+    """Return the rows, labels and probabilities by pooling of volumes, few in memory at a time."""
+    indices, labels = [], []
+    scores: dict[str, list[Probabilities]] = {TOP_K: [], GLOBAL: []}
+    for some in embed_in_parts(pretrained, store, splits, volumes, on_progress=on_progress):
+        indices.append(some.index)
+        labels.append(_labels(store, some, tuple(sources)))
+        for pooling, values in scores.items():
+            values.append(score_findings(pretrained, some, sources, pooling=pooling, top_k=top_k))
+    joined = {pooling: np.concatenate(values) for pooling, values in scores.items()}
+    return pd.concat(indices, ignore_index=True), np.concatenate(labels), joined
 
 
 def prompts_of_labels(
