@@ -21,6 +21,12 @@ def test_auto_takes_bf16_on_a_cpu_that_clearly_gains_and_says_so(gain, chosen, m
     assert f"precision {chosen}: bf16 takes 1/{gain:.2f} of the time" in caplog.text
 
 
+def test_several_processes_on_cpus_do_not_measure(monkeypatch):
+    monkeypatch.delattr(precision, "bf16_gain")
+    found = with_precision(tiny(CPU, "trainer.precision=auto", "trainer.devices=2"))
+    assert found.trainer.precision == "32"
+
+
 @pytest.mark.parametrize("chosen", ["32", "bf16"])
 def test_a_set_precision_is_not_measured(chosen, monkeypatch):
     monkeypatch.delattr(precision, "bf16_gain")

@@ -57,8 +57,8 @@ class TrainerConfig(Section):
     """ddp: every process holds all weights (auto with several processes). fsdp: weights, gradients
     and averages of the optimizer are spread over the processes, for networks that are too large."""
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "auto"
-    """auto: bf16 on a GPU that has it; on a CPU, which a matrix product of either kind takes
-    longer is measured at the start, and the log says what was chosen."""
+    """auto: bf16 on a GPU that has it, and on a CPU where a vision block, timed at the start, is
+    clearly faster in it; the log says what was chosen."""
     checkpoint_activations: bool = False
     """Compute what is inside a vision block again in the backward pass instead of keeping it: same
     losses, less memory, more time."""

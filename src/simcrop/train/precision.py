@@ -18,7 +18,8 @@ def with_precision(config: Config) -> Config:
 
     `auto` takes bf16 on a GPU that has it, and on a CPU that is clearly faster with it, measured
     now on one block of the vision encoder: many CPUs are slower with it, and small networks are
-    on all. What was chosen is kept in the run's folder, so that a resumed run computes alike.
+    on all. Several processes on CPUs would measure apart, so they take 32 bits. What was chosen is
+    kept in the run's folder, so that a resumed run computes alike.
     """
     settings = config.trainer
     if settings.precision != "auto":
@@ -26,6 +27,8 @@ def with_precision(config: Config) -> Config:
     if torch.cuda.is_available() and settings.device != "cpu":
         is_bf16 = torch.cuda.is_bf16_supported()
         reason = f"the GPU has {'' if is_bf16 else 'no '}bf16"
+    elif settings.num_processes > 1:
+        is_bf16, reason = False, "several processes on CPUs must agree"
     else:
         gain = bf16_gain(config)
         is_bf16 = gain > _CLEAR_GAIN
