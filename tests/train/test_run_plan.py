@@ -70,7 +70,7 @@ def test_bf16_and_checkpointing_take_less_and_checkpointing_works_more():
     narrow = footprint(config, 32, TEXT, is_bf16=True)
     spared = footprint(again, 32, TEXT, is_bf16=False)
     assert narrow.peak_bytes < plain.peak_bytes
-    assert spared.peak_bytes < 0.9 * plain.peak_bytes
+    assert spared.peak_bytes < 0.95 * plain.peak_bytes
     assert plain.flops == narrow.flops < spared.flops < 1.4 * plain.flops
 
 
