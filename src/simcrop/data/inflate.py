@@ -1,8 +1,8 @@
 """Inflate a gzip file at once, by libdeflate into memory of NumPy's.
 
-Half of the cost of preparing a .nii.gz is inflating it. CPU seconds of one thread for a CT of 157
-MB, 80 MB compressed (`benchmarks/README.md` says how): libdeflate 0.25, ISA-L 0.38, zlib-ng 0.47,
-SimpleITK 0.51, zlib 0.56, rapidgzip 0.65. Of the packages with libdeflate, imagecodecs alone writes
+Most of the cost of preparing a .nii.gz is inflating it. CPU seconds of one thread for a CT of 157
+MB, 80 MB compressed (`benchmarks/inflate.py`): libdeflate 0.26, ISA-L 0.41, zlib-ng 0.47,
+SimpleITK 0.54, zlib 0.61, rapidgzip 0.67. Of the packages with libdeflate, imagecodecs alone writes
 into an array; NumPy's are in large pages, and fresh small ones cost another 0.06 s.
 """
 
