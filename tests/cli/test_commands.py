@@ -219,10 +219,16 @@ def test_settings_reach_the_run_and_resume_goes_on(simcrop, phantom_store, tmp_p
     metrics = (run / "metrics.csv").read_text()
     assert "report_loss" not in metrics
     result = simcrop("pretrain", "--resume", run)  # store and settings come from the run
-    assert f"next: simcrop embed --checkpoint {run} --store {phantom_store.folder}" in result.stderr
+    assert f"simcrop embed --checkpoint {run} --store {phantom_store.folder}" in result.stderr
     assert (result.code, result.paths) == (0, [run / "checkpoint"])
     assert (run / "metrics.csv").read_text() == metrics
     assert_refused(simcrop(*command, *short), 1, "already holds a run")
+    result = simcrop("show", run, "--html")
+    assert (result.code, result.stderr) == (0, "")
+    assert "finished, 3 of 3 updates" in result.stdout
+    assert f"next: simcrop embed --checkpoint {run}" in result.stdout
+    assert result.stdout.endswith(f"{run / 'report.html'}\n")
+    assert "train/total_loss" in (run / "report.html").read_text()
     for more in (["--set", "seed=1"], ["-o", run], ["tiny"]):
         assert_refused(simcrop("pretrain", *more, "--resume", run), 2, "settings from the run")
 

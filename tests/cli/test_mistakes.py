@@ -39,6 +39,7 @@ def test_wrong_usage_gives_exit_code_2(simcrop, arguments, message):
         (["pretrain", "tiny", "-s", "none", "-o", "x"], "no readable contract.json"),
         (["pretrain", "tiny", "-s", "none", "-o", "x", "--set", "lr=1"], "expected a field"),
         (["pretrain", "--resume", "none"], "config.yaml cannot be read"),
+        (["show", "none"], "none holds no run"),
         (["recipe", "tiny", "--set", "terms.dark=true"], "expected a field"),
         (["embed", "-c", "none", "-v", "none", "-o", "x"], "is no checkpoint"),
         (["probe", "-c", "none", "-s", "none", "-o", "x"], "contract.json"),
