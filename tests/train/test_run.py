@@ -62,6 +62,7 @@ def test_a_run_leaves_everything_needed_to_repeat_and_read_it(tiny_run, tiny_con
         "curves.png",
         "checkpoint/config.json",
         "checkpoint/model.safetensors",
+        ".lock",
         "best/config.json",
         "best/model.safetensors",
         "resume/step_00000020.ckpt",

@@ -1,7 +1,7 @@
 """A pre-training run: store and configuration in, checkpoint and curves out, resumable."""
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from simcrop.train.checkpoint import initialise_encoder, save_checkpoint
 from simcrop.train.datamodule import PretrainingData
 from simcrop.train.diagnostics import DiagnosticsCallback
 from simcrop.train.drawing import DrawCurves
-from simcrop.train.exports import Exports
+from simcrop.train.exports import Export, Exports
 from simcrop.train.features import check_contracts
+from simcrop.train.lock import only_here
 from simcrop.train.loggers import check_loggers, extra_loggers
 from simcrop.train.machine import Machine, machine_for, quiet_lightning
 from simcrop.train.metrics_file import MetricsFile
@@ -75,33 +76,31 @@ def pretrain(
     config = with_precision(config)
     machine = machine_for(config.trainer.device, config.trainer.precision)
     text_encoder = TextEncoder(config.text.encoder)
-    point = newest_resume_point(run) if resume else ResumePoint()
-    if resume:
-        rank_zero_only(run.go_back)(point.sizes)
-    else:
+    if not resume:
         rank_zero_only(run.start)(config, store)
-    texts = _text_states(config, store, text_encoder, on_progress)
-    data = _data(config, store, texts, point.step)
-    module = _module(config, text_encoder, texts, data, initial=point.path is None)
-    module.on_bad_batch = rank_zero_only(run.note_bad_batch)
-    rank_zero_only(run.note_length)(_num_updates(config, data))
-    fingerprint = text_encoder.fingerprint()
+    with only_here(run.folder) if is_first_process() else nullcontext():
+        point = newest_resume_point(run) if resume else ResumePoint()
+        if resume:
+            rank_zero_only(run.go_back)(point.sizes)
+        texts = _text_states(config, store, text_encoder, on_progress)
+        data = _data(config, store, texts, point.step)
+        module = _module(config, text_encoder, texts, data, initial=point.path is None)
+        module.on_bad_batch = rank_zero_only(run.note_bad_batch)
+        rank_zero_only(run.note_length)(_num_updates(config, data))
+        _fit(module, data, run, machine, point, on_progress)
+    return module
 
-    def export(folder: Path, step: int, about: Mapping[str, Any]) -> None:
-        weights = whole_state(module.simcrop)  # of all processes
-        if not is_first_process():
-            return
-        save_checkpoint(
-            folder,
-            weights,
-            config,
-            vocabulary=module.vocabulary,
-            text_dim=text_encoder.dim,
-            text_fingerprint=fingerprint,
-            step=step,
-            about=about,
-        )
 
+def _fit(
+    module: Pretraining,
+    data: PretrainingData,
+    run: RunFolder,
+    machine: Machine,
+    point: ResumePoint,
+    on_progress: Progress,
+) -> None:
+    """Train from a resume point on, with everything that watches and writes."""
+    config = module.config
     metrics = MetricsFile(run.metrics)
     points = ResumePoints(run, config.trainer.checkpoint_steps, config.trainer.keep_checkpoints)
     stop = StopOnSignal(points)
@@ -112,7 +111,7 @@ def pretrain(
         recorder,
         DiagnosticsCallback(data.val, config.trainer.diagnostic_studies),
         SkippedStudies(run, len(data.train), config.trainer.max_skipped),
-        Exports(run, config.trainer, metrics, export),
+        Exports(run, config.trainer, metrics, _exporter(module)),
         _ProgressCallback(recorder, on_progress),
         draw,
         stop,
@@ -122,7 +121,9 @@ def pretrain(
         loggers = [metrics, *extra_loggers(config, run, point.step)]
         trainer = _trainer(config, machine, data, loggers, callbacks, waiting)
         try:
-            trainer.fit(module, data, ckpt_path=point.path, weights_only=resume or None)
+            trainer.fit(
+                module, data, ckpt_path=point.path, weights_only=True if point.path else None
+            )
         except SystemExit as end:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from end
         except DataError as error:  # a reading process sends its traceback along
@@ -130,7 +131,27 @@ def pretrain(
     if trainer.is_global_zero:
         draw.draw()
     stop.raise_if_stopped(trainer.global_step, run.folder)
-    return module
+
+
+def _exporter(module: Pretraining) -> Export:
+    """Return what writes the weights of all processes into a checkpoint folder."""
+    fingerprint = module.text_encoder.fingerprint()
+
+    def export(folder: Path, step: int, about: Mapping[str, Any]) -> None:
+        weights = whole_state(module.simcrop)
+        if is_first_process():
+            save_checkpoint(
+                folder,
+                weights,
+                module.config,
+                vocabulary=module.vocabulary,
+                text_dim=module.text_encoder.dim,
+                text_fingerprint=fingerprint,
+                step=step,
+                about=about,
+            )
+
+    return export
 
 
 def _text_states(

@@ -3,7 +3,7 @@
 RUN/config.yaml     every setting     RUN/run.json      versions, commit, seed, store, cache
 RUN/metrics.csv     step, name, value RUN/curves.png    the same as pictures
 RUN/checkpoint/     weights to use    RUN/best/         those of the best validation figure
-RUN/resume/         Lightning's own files, to go on from
+RUN/resume/         Lightning's own files, to go on from; RUN/.lock keeps a second process out
 RUN/bad_batches.csv step, studies and losses of batches whose loss was not usable
 RUN/skipped_studies.csv   step, split, study and reason of studies that could not be read
 """
