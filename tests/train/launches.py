@@ -52,18 +52,24 @@ def work(starter: str, rank: int, ranks: int, port: int, runs: list[dict]) -> No
     os.environ.update({name: str(value) for name, value in told.items()})
     rank_zero_only.rank = rank  # which Lightning reads from the variables when it is imported
     for run in runs:
-        go(run, is_signalled=rank == ranks - 1)
+        go(run, chosen=rank == ranks - 1)
 
 
-def go(run: dict, *, is_signalled: bool) -> None:
-    """Make a run; one with `stop_at` is told to end there, in one process, and then resumed."""
+def go(run: dict, *, chosen: bool) -> None:
+    """Make a run, of which one chosen process knows more than the others.
+
+    With `nan_at` its loss is nan there; with `stop_at` it is told to end there, and all resume.
+    """
     config, store, folder = tiny(*run["settings"]), Store(run["store"]), RunFolder(run["folder"])
     stop_at = run.get("stop_at")
     if stop_at is None:
-        pretrain(config, store, folder)
+        with pytest.MonkeyPatch.context() as patch:
+            if chosen and "nan_at" in run:
+                spoil_losses(patch, run["nan_at"])
+            pretrain(config, store, folder)
         return
     with pytest.MonkeyPatch.context() as patch:
-        if is_signalled:
+        if chosen:
             right = Pretraining.training_step
 
             def killed(module: Pretraining, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -75,6 +81,19 @@ def go(run: dict, *, is_signalled: bool) -> None:
         with pytest.raises(Stopped):
             pretrain(config, store, folder)
     pretrain(config, store, folder, resume=True)
+
+
+def spoil_losses(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Make one loss of one update nan."""
+    right = Pretraining.losses
+
+    def spoiled(module: Pretraining, *args, **kwargs) -> dict[str, torch.Tensor]:
+        losses = right(module, *args, **kwargs)
+        if module.training and module.global_step == step:
+            losses["patch_loss"] = losses["patch_loss"] * torch.nan
+        return losses
+
+    patch.setattr(Pretraining, "losses", spoiled)
 
 
 def launch(starter: str, ranks: int, runs: list[dict]) -> list[int | None]:

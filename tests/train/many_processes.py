@@ -1,8 +1,10 @@
 """Run the losses of a global batch in several processes, as data parallelism does."""
 
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -13,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from simcrop.data.samples import Batch, collate
 from simcrop.data.store import Store
 from simcrop.model.text_encoder import TextEncoder
-from simcrop.train.datamodule import BatchStream
+from simcrop.train.datamodule import BatchStream, PretrainingData
 from simcrop.train.global_batch import GlobalBatch, gather_names
 from simcrop.train.pretrain import Pretraining, step_generator
 from simcrop.train.text_states import TextStates
@@ -99,6 +101,24 @@ def one_step(store: Store, settings: tuple[str, ...], size: int, rank=0, ranks=1
     return {"study_ids": gather_names(batch.study_ids), **found, **gradients}
 
 
+def validation(store: Store, rank=0, ranks=1) -> Found:
+    """Return the losses of three validation studies, of which the first of four has none."""
+    sizes = ("optimizer.micro_batch=1", "optimizer.batch_size=4", f"trainer.devices={ranks}")
+    settings = (*FORMS["everything"], *sizes)
+    module, dataset = world(store, settings)
+    few = copy(dataset)
+    few.studies = dataset.studies[:3]
+    data = PretrainingData(dataset, few, tiny(*settings))
+    data.trainer = SimpleNamespace(global_rank=rank)
+    (batch,) = data.val_dataloader()
+    share = GlobalBatch.shared(len(batch), batch.sentence_keys.shape[1], torch.device("cpu"))
+    module.eval()
+    with torch.no_grad():
+        losses = module.losses(exact(batch), step_generator(0, 0, 0), share)
+    found = {name: share.mean(value) for name, value in losses.items()}
+    return {"study_ids": gather_names(batch.study_ids), **found}
+
+
 def work(rank: int, ranks: int, folder: Path, store: Path, forms: dict[str, tuple], size: int):
     """One process of a launch: every form in turn; the first process writes what it found."""
     torch.set_num_threads(1)
@@ -107,15 +127,18 @@ def work(rank: int, ranks: int, folder: Path, store: Path, forms: dict[str, tupl
     )
     prepared = Store(store)
     found = {name: one_step(prepared, form, size, rank, ranks) for name, form in forms.items()}
+    found["validation"] = validation(prepared, rank, ranks)
     if rank == 0:
         torch.save(found, folder / f"{ranks}.pt")
     dist.destroy_process_group()
 
 
-def launch(numbers: tuple[int, ...], folder: Path, store: Path, forms: dict[str, tuple], size: int):
-    """Return what launches of these numbers of processes found, by number."""
+def launch(folder: Path, store: Path, forms: dict[int, dict[str, tuple]], size: int):
+    """Return what launches of these numbers of processes found for their forms, by number."""
     calls = [
-        (rank, ranks, folder, store, forms, size) for ranks in numbers for rank in range(ranks)
+        (rank, ranks, folder, store, of_launch, size)
+        for ranks, of_launch in forms.items()
+        for rank in range(ranks)
     ]
     assert set(run_processes(work, calls)) == {0}
-    return {ranks: torch.load(folder / f"{ranks}.pt", weights_only=True) for ranks in numbers}
+    return {ranks: torch.load(folder / f"{ranks}.pt", weights_only=True) for ranks in forms}

@@ -1,5 +1,6 @@
 """Runs of several processes, however they are started, are the run of one process."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -49,13 +50,24 @@ def assert_same_run(run: RunFolder, alone: RunFolder, *, without: str = "time/")
         torch.testing.assert_close(weights[name], expected, rtol=1e-4, atol=1e-4, msg=name)
 
 
+def assert_passed_over(run: RunFolder, step: int) -> None:
+    """All processes leave out the batch that one of them could not use, and name all studies."""
+    (row,) = csv.DictReader(run.bad_batches.read_text().splitlines())
+    assert row["step"] == str(step)
+    assert len(set(row["study_ids"].split())) == 8
+    assert step not in read_metrics(run.metrics)["train/total_loss"]
+    weights = load_file(run.checkpoint / "model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
 def test_processes_of_torchrun_share_the_weights_or_not(alone, phantom_store, tmp_path):
-    """One launch, four runs: plain, in micro-batches, with the weights spread, and resumed so."""
+    """One launch, five runs: plain, in micro-batches, with weights spread, resumed, with a nan."""
     runs = {
         "ddp": {"settings": TOGETHER},
         "parts": {"settings": (*TOGETHER, "optimizer.micro_batch=1")},
         "fsdp": {"settings": SHARDED},
         "resumed": {"settings": SHARDED, "stop_at": 2},
+        "spoiled": {"settings": (*TOGETHER, "optimizer.bad_loss=skip"), "nan_at": 1},
     }
     for name, run in runs.items():
         run |= {"folder": tmp_path / name, "store": phantom_store.folder}
@@ -64,6 +76,8 @@ def test_processes_of_torchrun_share_the_weights_or_not(alone, phantom_store, tm
         assert_same_run(RunFolder(tmp_path / name), alone)
     for name in ("fsdp", "resumed"):
         assert_same_run(RunFolder(tmp_path / name), alone, without="gradient_")
+
+    assert_passed_over(RunFolder(tmp_path / "spoiled"), 1)
 
 
 def test_processes_of_slurm_are_found(alone, phantom_archive, tmp_path):

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from many_processes import FORMS, launch, one_step
+from many_processes import FORMS, launch, one_step, validation
 
 SIZE = 8
-IN_PARTS = {f"{name} in parts": (*form, "optimizer.micro_batch=1") for name, form in FORMS.items()}
+BY_FOUR = ("within_report", "batch", "everything")
+IN_PARTS = ("within_report_by_sentence", "batch", "everything")
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +18,9 @@ def alone(phantom_store):
 @pytest.fixture(scope="module")
 def together(alone, phantom_store, tmp_path_factory):
     """What two and four processes find; texts are cached by now."""
-    folder = tmp_path_factory.mktemp("together")
-    return launch((2, 4), folder, phantom_store.folder, FORMS | IN_PARTS, SIZE)
+    in_parts = {f"{name} in parts": (*FORMS[name], "optimizer.micro_batch=1") for name in IN_PARTS}
+    forms = {2: FORMS | in_parts, 4: {name: FORMS[name] for name in BY_FOUR}}
+    return launch(tmp_path_factory.mktemp("together"), phantom_store.folder, forms, SIZE)
 
 
 def assert_equal(found, expected):
@@ -29,13 +31,23 @@ def assert_equal(found, expected):
             torch.testing.assert_close(found[name], value, rtol=1e-7, atol=1e-9, msg=name)
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("form", FORMS)
-def test_processes_find_what_one_finds(form, ranks, alone, together):
-    assert_equal(together[ranks][form], alone[form])
+def test_two_processes_find_what_one_finds(form, alone, together):
+    assert_equal(together[2][form], alone[form])
+
+
+@pytest.mark.parametrize("form", BY_FOUR)
+def test_so_do_four(form, alone, together):
+    assert_equal(together[4][form], alone[form])
+
+
+@pytest.mark.parametrize("form", IN_PARTS)
+def test_so_do_processes_with_micro_batches(form, alone, together):
+    assert_equal(together[2][f"{form} in parts"], alone[form])
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
-@pytest.mark.parametrize("form", FORMS)
-def test_processes_with_micro_batches_do_too(form, ranks, alone, together):
-    assert_equal(together[ranks][f"{form} in parts"], alone[form])
+def test_a_validation_that_does_not_divide_gives_what_one_process_finds(
+    ranks, phantom_store, together
+):
+    assert_equal(together[ranks]["validation"], validation(phantom_store))

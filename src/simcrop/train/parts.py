@@ -70,7 +70,8 @@ def draw_parts(
     Args:
         config: masking, alignment and `optimizer.micro_batch` are read.
         grid: of the patches.
-        batch: the studies of this process; without any there is one part, which is empty.
+        batch: the studies of this process. All processes have as many parts, since those whose
+            weights are spread must run the networks equally often; a part may be empty.
         share: where they stand in the global batch.
         generator: draws what is hidden.
         second_pass: whether the alignment has a pass of its own in this batch.
@@ -86,9 +87,10 @@ def draw_parts(
     is_counted = counted_words(
         batch.is_masked, batch.report_is_valid, config.terms.report_positions
     )
-    size = config.optimizer.micro_batch or max(1, len(batch))
+    most = max(1, *share.sizes)
+    size = config.optimizer.micro_batch or most
     parts = []
-    for start in range(0, max(1, len(batch)), size):
+    for start in range(0, most, size):
         rows = slice(start, start + size)
         second = SecondPass(None if seen is None else seen[rows]) if second_pass else None
         hidden = PatchMasking(*(index[rows] for index in masking))
