@@ -40,6 +40,16 @@ def test_the_page_holds_tables_pictures_note_and_provenance(tmp_path):
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", text)
 
 
+def test_what_a_long_caption_explains_stands_above_its_table(tmp_path):
+    table = Table(("label", "AUROC"), (("nodule", "0.7"),))
+    result = Result(
+        "retrieve", {}, {}, "", (), {}, tables={"Recall at k. Ties count half. So it is.": table}
+    )
+    text = write_result_page(result, tmp_path, title="Bare").read_text()
+    assert "<caption>Recall at k.</caption>" in text
+    assert text.index("Ties count half. So it is.") < text.index("<caption>")
+
+
 def test_a_result_without_pictures_has_no_empty_section(tmp_path):
     result = Result("segment evaluate", {}, {}, "", (), {})
     text = write_result_page(result, tmp_path, title="Bare").read_text()

@@ -5,8 +5,8 @@ patches, as pre-training selects them, and averaged over the report's sentences.
 vector of the volume and one of the report; see `simcrop.train.shared_space`.
 
 Pools have names, because figures of different pools cannot be compared: `volumes` has all volumes
-of the part, `studies` the first of each study, `distinct` the first study of each report text, and
-a list of a user's own has the name of its file.
+of the part, `studies` the first of each study, `distinct` the first study of each report text where
+some say the same, and a list of a user's own has the name of its file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -233,7 +233,9 @@ def _pools(
     first = [studies.index(study) for study in dict.fromkeys(studies)]
     report_of = [tuple(sorted(keys)) for keys in texts.keys]
     distinct = {report_of[row]: row for row in reversed(first)}
-    pools = {"studies": first, "distinct": sorted(distinct.values())}
+    pools = {"studies": first}
+    if len(distinct) < len(first):
+        pools["distinct"] = sorted(distinct.values())
     if len(first) < len(studies):
         pools["volumes"] = list(range(len(studies)))
     for name, wanted in own.items():

@@ -43,10 +43,19 @@ def _note(result: Result) -> list[Block]:
 
 
 def _tables(result: Result) -> list[Block]:
-    return [
-        CaptionedTable(table, caption, has_total=bool(table.rows) and table.rows[-1][0] == "mean")
-        for caption, table in result.tables.items()
-    ]
+    """Return the tables; what a caption says beyond its first sentence stands above the table.
+
+    A caption scrolls with a wide table, so a long one could not be read.
+    """
+    blocks: list[Block] = []
+    for caption, table in result.tables.items():
+        title, has_more, rest = caption.partition(". ")
+        blocks += [rest] if has_more else []
+        has_total = bool(table.rows) and table.rows[-1][0] == "mean"
+        blocks.append(
+            CaptionedTable(table, f"{title}." if has_more else caption, has_total=has_total)
+        )
+    return blocks
 
 
 def _pictures(result: Result) -> list[Block]:
