@@ -22,6 +22,7 @@ PAPER_VALUES = {
     "augmentation": {
         "crop_scale": (0.8, 1.0),
         "flip_probability": (0.0, 0.2, 0.2),  # D-6: left stays left
+        "swap_sides": False,
         "shift_probability": 0.1,
         "shift_range": 0.1,
     },
@@ -99,10 +100,12 @@ PAPER_VALUES = {
         "weight_decay": 0.05,
         "betas": (0.9, 0.95),
         "batch_size": 14,  # x 8 accumulated x 4 devices = 448
+        "micro_batch": None,
         "accumulate": 8,
         "length": 200,
         "warmup": 20,
         "unit": "epochs",
+        "fused": True,
         "clip": None,
         "largest_loss": None,
         "bad_loss": "stop",

@@ -38,7 +38,9 @@ COMMANDS = (
     "zero-shot",
     "retrieve",
     "search",
+    "plan",
     "recipe",
+    "benchmark",
     "demo",
 )
 

@@ -108,7 +108,7 @@ def _parse(text: str, setting: str) -> object:
         raise ConfigError(
             complain(f"--set {setting!r}", "a value as in YAML", "Close its brackets and quotes.")
         ) from error
-    if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+    if value == text:  # YAML 1.1 reads 1e-4 as text; what stands in quotes is meant as text
         try:
             return float(value)
         except ValueError:
