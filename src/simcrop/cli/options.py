@@ -67,8 +67,11 @@ Feature = Annotated[
 Layout = Annotated[
     str,
     typer.Option(
-        callback=one_of("tables", "ct_rate", "rad_chest_ct", "cc_ccii", "luna16", "btcv"),
-        help="tables, or a public set as published: ct_rate, rad_chest_ct, cc_ccii, luna16, btcv.",
+        callback=one_of(
+            "tables", "ct_rate", "rad_chest_ct", "cc_ccii", "luna16", "btcv", "decathlon"
+        ),
+        help="tables, or a public set as published: ct_rate, rad_chest_ct, cc_ccii, luna16, btcv, "
+        "or any set with a Decathlon dataset.json: decathlon.",
     ),
 ]
 PaperLists = Annotated[

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from simcrop.data.archive import Archive, check_studies
-from simcrop.data.archives import btcv, cc_ccii, ct_rate, luna16, rad_chest_ct
+from simcrop.data.archives import btcv, cc_ccii, ct_rate, decathlon, luna16, rad_chest_ct
 from simcrop.data.archives.parts import Draw, with_paper_split
 from simcrop.errors import DataError, complain
 
@@ -20,6 +20,7 @@ LAYOUTS: dict[str, Callable[[Path, Draw], Archive]] = {
     "cc_ccii": cc_ccii.read,
     "luna16": luna16.read,
     "btcv": btcv.read,
+    "decathlon": decathlon.read,
 }
 
 
