@@ -129,7 +129,7 @@ def test_nothing_but_the_text_encoder_differs_between_defaults_and_paper():
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_yaml_brings_back_the_same_tree(recipe, tmp_path):
     write(RECIPES[recipe], tmp_path / "config.yaml")
-    assert read_config(tmp_path / "config.yaml") == RECIPES[recipe]
+    assert read_config(tmp_path / "config.yaml", Config) == RECIPES[recipe]
 
 
 def test_a_tree_cannot_be_changed():
@@ -235,7 +235,7 @@ def test_terms_without_a_loss_are_refused(fusion):
 def test_every_unknown_missing_or_wrong_field_is_named_by_its_path():
     values = {"volume": {"spacing": 1}, "optimizer": {"lr": "x"}, "extra": 1}
     with pytest.raises(ConfigError) as caught:
-        from_mapping(values, "mine.yaml")
+        from_mapping(values, "mine.yaml", Config)
     lines = str(caught.value).splitlines()
     assert lines[0] == "mine.yaml:"
     assert {line.split(":")[0].strip() for line in lines[1:]} == {
@@ -259,13 +259,13 @@ def test_every_unknown_missing_or_wrong_field_is_named_by_its_path():
 def test_a_file_that_is_no_configuration_is_refused(content, message, tmp_path):
     (tmp_path / "mine.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"mine\.yaml") as caught:
-        read_config(tmp_path / "mine.yaml")
+        read_config(tmp_path / "mine.yaml", Config)
     assert message in str(caught.value)
 
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml cannot be read"):
-        read_config(tmp_path / "none.yaml")
+        read_config(tmp_path / "none.yaml", Config)
 
 
 def test_the_contract_of_a_tree_holds_its_volume_settings():
@@ -276,6 +276,6 @@ def test_the_contract_of_a_tree_holds_its_volume_settings():
 
 def test_a_partial_file_takes_the_paper_for_the_rest(tmp_path):
     (tmp_path / "mine.yaml").write_text("name: mine\noptimizer:\n  lr: 0.001\n")
-    config = read_config(tmp_path / "mine.yaml")
+    config = read_config(tmp_path / "mine.yaml", Config)
     assert config.optimizer == OptimizerConfig(lr=0.001)
     assert config.volume == PAPER.volume

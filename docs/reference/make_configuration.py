@@ -6,11 +6,14 @@ The descriptions are the docstrings of the fields in `src/simcrop/config`; a tes
 the committed page to what this script makes.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from simcrop.config.section import Section
 from simcrop.recipes import RECIPES
+from simcrop.recipes.segmentation import SEGMENTATION_RECIPES
 
 PAGE = Path(__file__).with_name("configuration.md")
 
@@ -37,37 +40,51 @@ design question; both are explained in [method.md](../explanation/method.md) and
 """
 
 
+SEGMENTATION_HEAD = """\
+## Segmentation
+
+Every setting of `simcrop segment train`, with its value in the recipe `segment`. `segment_luna16`
+and `segment_btcv` are the authors' two runs, `segment_tiny` is for phantoms with an encoder of the
+recipe `tiny`. See [Segment volumes](../how-to/segment.md).
+"""
+
+
 def page() -> str:
     """Return the whole page."""
-    paper = RECIPES["paper"]
-    sections, run = [], []
-    for name, value in paper:
+    return "\n".join(
+        [
+            HEAD,
+            *sections(RECIPES["paper"], RECIPES.values()),
+            SEGMENTATION_HEAD,
+            *sections(SEGMENTATION_RECIPES["segment"], SEGMENTATION_RECIPES.values(), "###"),
+        ]
+    )
+
+
+def sections(base: Section, recipes: Iterable[Section], level: str = "##") -> list[str]:
+    """Return the tables of a tree: one for each of its sections, one of what is left."""
+    head = (f"| setting | `{base.name}` | meaning |", "|---|---|---|")
+    tables, run = [], []
+    for name, value in base:
         if isinstance(value, BaseModel):
-            sections.append(f"## {name}\n\n{type(value).__doc__}\n\n{table(value, name)}")
+            others = [(recipe.name, getattr(recipe, name)) for recipe in recipes]
+            rows = [row(value, field, f"{name}.", others) for field in type(value).model_fields]
+            text = "\n".join([*head, *rows])
+            tables.append(f"{level} {name}\n\n{type(value).__doc__}\n\n{text}\n")
         else:
-            run.append(row(paper, name, ""))
-    return "\n".join([HEAD, *sections, "## The run\n", *TABLE_HEAD, *run]) + "\n"
+            run.append(row(base, name, "", [(recipe.name, recipe) for recipe in recipes]))
+    return [*tables, "\n".join([f"{level} The run\n", *head, *run]) + "\n"]
 
 
-TABLE_HEAD = ("| setting | `paper` | meaning |", "|---|---|---|")
-
-
-def table(section: BaseModel, name: str) -> str:
-    """Return the rows of one section."""
-    rows = [row(section, field, f"{name}.") for field in type(section).model_fields]
-    return "\n".join([*TABLE_HEAD, *rows]) + "\n"
-
-
-def row(section: BaseModel, field: str, prefix: str) -> str:
-    """Return one setting: its path, its value in `paper`, its meaning, other recipes' values."""
+def row(section: BaseModel, field: str, prefix: str, others: list[tuple[str, BaseModel]]) -> str:
+    """Return one setting: its path, its value, its meaning, other recipes' values."""
     description = (type(section).model_fields[field].description or "").replace("\n", " ")
     value = show(getattr(section, field))
-    others: dict[str, list[str]] = {}
-    for recipe in RECIPES.values():
-        part = getattr(recipe, prefix.rstrip(".")) if prefix else recipe
+    differing: dict[str, list[str]] = {}
+    for name, part in others:
         if (other := show(getattr(part, field))) != value and field != "name":
-            others.setdefault(other, []).append(f"`{recipe.name}`")
-    notes = [f"In {', '.join(names)}: {other}." for other, names in others.items()]
+            differing.setdefault(other, []).append(f"`{name}`")
+    notes = [f"In {', '.join(names)}: {other}." for other, names in differing.items()]
     meaning = " ".join([description, *notes]).replace("|", "\\|")
     return f"| `{prefix}{field}` | {value} | {meaning} |"
 

@@ -68,7 +68,7 @@ def test_a_run_leaves_everything_needed_to_repeat_and_read_it(tiny_run, tiny_con
         "resume/step_00000020.ckpt",
         "resume/step_00000024.ckpt",
     }
-    assert read_config(tiny_run.config) == tiny_config
+    assert read_config(tiny_run.config, Config) == tiny_config
     description = json.loads(tiny_run.description.read_text())
     assert description["seed"] == tiny_config.seed
     assert description["contract_hash"] == phantom_store.contract.hash
@@ -143,14 +143,14 @@ def test_a_resumed_run_equals_the_unbroken_one(unbroken, phantom_store, tmp_path
     run = run_into(tmp_path / "run", config, phantom_store, stop_after=stop_after)
     before = run.metrics.read_text()
     assert before != unbroken.metrics.read_text()
-    pretrain(read_config(run.config), phantom_store, run, resume=True)
+    pretrain(read_config(run.config, Config), phantom_store, run, resume=True)
     assert_same(run, unbroken)
 
 
 def test_resuming_a_finished_run_changes_nothing(unbroken, phantom_store, tmp_path):
     shutil.copytree(unbroken.folder, tmp_path / "run")
     run = RunFolder(tmp_path / "run")
-    pretrain(read_config(run.config), phantom_store, run, resume=True)
+    pretrain(read_config(run.config, Config), phantom_store, run, resume=True)
     assert_same(run, unbroken)
 
 
@@ -195,7 +195,7 @@ def test_the_run_folder_keeps_the_precision_that_auto_chose(phantom_store, tmp_p
     monkeypatch.setattr(precision, "bf16_gain", lambda config: 2.0)
     settings = ("trainer.precision=auto", "trainer.device=cpu", "optimizer.length=5")
     run = run_into(tmp_path / "run", tiny(*SMALL, *settings), phantom_store)
-    assert read_config(run.config).trainer.precision == "bf16"
+    assert read_config(run.config, Config).trainer.precision == "bf16"
 
 
 def test_a_run_shorter_than_the_logging_interval_is_still_logged(phantom_store, tmp_path):

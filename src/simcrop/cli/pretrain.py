@@ -35,7 +35,7 @@ def pretrain(
     """Pre-train SimCroP on the training studies of a store."""
     import logging
 
-    from simcrop.config import located, override, read_config
+    from simcrop.config import Config, located, override, read_config
     from simcrop.data.store import Store
     from simcrop.recipes import load_recipe
     from simcrop.train.run import pretrain as run_pretraining
@@ -48,7 +48,7 @@ def pretrain(
         if recipe or output or settings:
             raise typer.BadParameter("--resume takes recipe, folder and settings from the run")
         run = RunFolder(resume)
-        config = read_config(run.config)
+        config = read_config(run.config, Config)
         opened = run.open_store(store, cache)
     elif output is None or store is None:
         raise typer.BadParameter("a new run needs --output and --store")

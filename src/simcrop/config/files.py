@@ -9,18 +9,19 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from simcrop.config.section import Section, Tree
 from simcrop.config.tree import Config
 from simcrop.errors import ConfigError, complain
 
 
-def from_mapping(values: object, source: str) -> Config:
-    """Return the tree for plain values.
+def from_mapping(values: object, source: str, tree: type[Tree]) -> Tree:
+    """Return the tree (`Config`, `SegmentationConfig`) for plain values.
 
     Raises:
         ConfigError: naming the path of every field that is unknown, missing or impossible.
     """
     try:
-        return Config.model_validate(values)
+        return tree.model_validate(values)
     except ValidationError as error:
         lines = [
             f"{'.'.join(map(str, e['loc'])) or 'configuration'}: "
@@ -30,7 +31,7 @@ def from_mapping(values: object, source: str) -> Config:
         raise ConfigError(f"{source}:\n  " + "\n  ".join(lines)) from error
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, tree: type[Tree]) -> Tree:
     """Read a tree from a YAML file.
 
     Raises:
@@ -46,15 +47,15 @@ def read_config(path: Path) -> Config:
                 "Start from `simcrop recipe NAME`.",
             )
         ) from error
-    return from_mapping(values, str(path))
+    return from_mapping(values, str(path), tree)
 
 
-def write_config(config: Config, path: Path) -> None:
+def write_config(config: Section, path: Path) -> None:
     """Write a tree as YAML with every default spelled out."""
     path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
 
 
-def override(config: Config, settings: list[str]) -> Config:
+def override(config: Tree, settings: list[str]) -> Tree:
     """Return the tree with `path.to.field=value` settings applied; values are YAML.
 
     Raises:
@@ -77,7 +78,7 @@ def override(config: Config, settings: list[str]) -> Config:
                 )
             )
         section[field] = _parse(text, setting)
-    return from_mapping(values, "--set")
+    return from_mapping(values, "--set", type(config))
 
 
 def located(config: Config) -> Config:

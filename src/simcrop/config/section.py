@@ -1,6 +1,6 @@
 """What every group of settings is made of: the frozen base class and the types of the values."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,3 +17,6 @@ class Section(BaseModel):
     """A frozen group of settings that refuses unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+Tree = TypeVar("Tree", bound=Section)

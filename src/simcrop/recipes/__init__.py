@@ -5,8 +5,8 @@
     tiny              the paper's form at a size that trains on two CPU cores
     tiny_recommended  the same size with our recommendations; what `simcrop demo` shows
 
-Recommendations are named options with their reasons in
-docs/explanation/differences-from-the-paper.md.
+Those of `simcrop segment` are in `segmentation.py`. Recommendations are named options with their
+reasons in docs/explanation/differences-from-the-paper.md.
 """
 
 from pathlib import Path
@@ -19,6 +19,7 @@ from simcrop.config import (
     FusionConfig,
     MaskingConfig,
     OptimizerConfig,
+    SegmentationConfig,
     TermsConfig,
     TextConfig,
     TrainerConfig,
@@ -27,7 +28,9 @@ from simcrop.config import (
     VolumeConfig,
     read_config,
 )
+from simcrop.config.section import Tree
 from simcrop.errors import ConfigError, complain
+from simcrop.recipes.segmentation import SEGMENTATION_RECIPES
 
 _PAPER = Config(
     name="paper",
@@ -101,15 +104,28 @@ def load_recipe(name_or_file: str) -> Config:
     Raises:
         ConfigError: if there is neither such a recipe nor such a file.
     """
-    if name_or_file in RECIPES:
-        return RECIPES[name_or_file]
+    return _load(name_or_file, RECIPES, Config)
+
+
+def load_segmentation_recipe(name_or_file: str) -> SegmentationConfig:
+    """Return a recipe of `simcrop segment` by name, or the configuration in a YAML file.
+
+    Raises:
+        ConfigError: if there is neither such a recipe nor such a file.
+    """
+    return _load(name_or_file, SEGMENTATION_RECIPES, SegmentationConfig)
+
+
+def _load(name_or_file: str, recipes: dict[str, Tree], tree: type[Tree]) -> Tree:
+    if name_or_file in recipes:
+        return recipes[name_or_file]
     path = Path(name_or_file)
     if path.suffix in {".yaml", ".yml"} or path.exists():
-        return read_config(path)
+        return read_config(path, tree)
     raise ConfigError(
         complain(
             f"recipe {name_or_file!r}",
-            f"one of {', '.join(RECIPES)}, or a YAML file",
+            f"one of {', '.join(recipes)}, or a YAML file",
             "Choose one.",
         )
     )

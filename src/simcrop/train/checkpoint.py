@@ -158,7 +158,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         vocabulary = tensors.pop("vocabulary")
         dim = description["text_encoder"]["dim"]
         simcrop = build_simcrop(config, text_dim=dim, vocabulary_size=len(vocabulary))
-    _check_tensors(simcrop.state_dict(), tensors, folder)
+    check_tensors(simcrop.state_dict(), tensors, folder)
     simcrop.load_state_dict(tensors)
     return Checkpoint(
         simcrop.eval(),
@@ -187,9 +187,18 @@ def initialise_encoder(encoder: VisionEncoder, folder: Path) -> tuple[str, ...]:
     own = dict(encoder.named_parameters())
     tensors = {name: t for name, t in tensors.items() if name in own and name not in untrained}
     expected = {name: own[name] for name in own if name not in untrained}
-    _check_tensors(expected, tensors, folder)
+    check_tensors(expected, tensors, folder)
     encoder.load_state_dict(tensors, strict=False)
     return tuple(untrained)
+
+
+def read_checkpoint_config(folder: Path) -> Config:
+    """Return the configuration behind a checkpoint, or the run folder that holds one.
+
+    Raises:
+        CheckpointError: if the folder is no checkpoint.
+    """
+    return _read(folder)[2]
 
 
 def _read(folder: Path) -> tuple[Path, dict[str, Any], Config, dict[str, Tensor]]:
@@ -211,7 +220,7 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any], Config, dict[str, Tensor]
     if step not in (None, str(description["step"])):  # copied while a run replaced it
         _refuse([f"weights after {step} updates, config.json after {description['step']}"], folder)
     try:
-        config = from_mapping(description["config"], str(folder / "config.json"))
+        config = from_mapping(description["config"], str(folder / "config.json"), Config)
     except ConfigError as error:
         raise CheckpointError(
             f"{error}\nThe checkpoint was written by another version, or edited."
@@ -263,9 +272,14 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _check_tensors(
+def check_tensors(
     expected: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path
 ) -> None:
+    """Refuse tensors that are not exactly those that a network expects.
+
+    Raises:
+        CheckpointError: naming what is missing, unexpected or of another shape.
+    """
     problems = [f"missing: {name}" for name in sorted(expected.keys() - found.keys())]
     problems += [f"unexpected: {name}" for name in sorted(found.keys() - expected.keys())]
     problems += [

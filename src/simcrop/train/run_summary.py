@@ -150,7 +150,7 @@ def summarise(folder: Path) -> RunSummary:
     described = run.described()
     return RunSummary(
         run,
-        read_config(run.config),
+        read_config(run.config, Config),
         described,
         _table(run.metrics, ("step", "name", "value")).dropna(),
         _table(run.skipped, ("step", "split", "study_id", "reason")),
