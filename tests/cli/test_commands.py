@@ -32,6 +32,7 @@ COMMANDS = (
     "embed",
     "probe",
     "finetune",
+    "segment",
     "compare",
     "ground",
     "ground-eval",

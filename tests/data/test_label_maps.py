@@ -38,7 +38,7 @@ def test_whole_numbers_in_a_file_of_floats_are_taken():
 
 @pytest.mark.parametrize("names", [{}, {0: "background"}, {1: "lung", 255: "liver"}])
 def test_impossible_classes_are_refused(names):
-    with pytest.raises(DataError, match="background"):
+    with pytest.raises(DataError, match="0 for background"):
         Classes.of(names)
 
 

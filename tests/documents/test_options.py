@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,19 @@ from pages import DOCS, PAGES, REPOSITORY, blocks, inline_code, name_of, prose
 from typer.main import get_command
 
 from simcrop.cli.main import app
-from simcrop.config import Config, override
+from simcrop.config import override
+from simcrop.config.section import Section
 from simcrop.recipes import RECIPES
+from simcrop.recipes.segmentation import SEGMENTATION_RECIPES
 
-COMMANDS = get_command(app).commands
-SECTIONS = tuple(name for name in Config.model_fields if name not in {"name", "seed"})
+ROOT = get_command(app).commands
+COMMANDS = ROOT | {
+    f"{group} {name}": command
+    for group, root in ROOT.items()
+    for name, command in getattr(root, "commands", {}).items()
+}
+TREES = (RECIPES["paper"], SEGMENTATION_RECIPES["segment"])
+SECTIONS = {name for tree in TREES for name, value in tree if isinstance(value, Section)}
 
 
 def command_lines(page: Path) -> Iterator[list[str]]:
@@ -39,7 +48,8 @@ def options_of(command: str) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_and_options_exist(page):
     for words in command_lines(page):
-        names = [word for word in words if word in COMMANDS][:1] or [""]
+        pairs = [" ".join(pair) for pair in pairwise(words)]
+        names = [word for word in [*pairs, *words] if word in COMMANDS][:1] or [""]
         known = bool(names[0]) or not words or words[0].startswith(("-", "C"))
         assert known, f"no command: simcrop {' '.join(words)}"
         unknown = {w for w in words if re.match(r"--?[a-zA-Z]", w)} - options_of(names[0])
@@ -57,13 +67,19 @@ def test_options_named_alone_belong_to_a_command(page):
 def test_settings_exist_and_their_values_are_possible(page):
     for words in command_lines(page):
         settings = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "--set"]
-        override(RECIPES["paper"], [setting for setting in settings if "=value" not in setting])
+        tree = TREES["segment" in words or any("segment_" in word for word in words)]
+        override(tree, [setting for setting in settings if "=value" not in setting])
     named = re.compile(rf"({'|'.join(SECTIONS)})\.[a-z_]+(=.*)?")
     for code in filter(named.fullmatch, inline_code(page)):
         path, equals, _ = code.partition("=")
         section, field = path.split(".")
-        assert field in type(getattr(RECIPES["paper"], section)).model_fields, path
-        override(RECIPES["paper"], [code] if equals else [])
+        owners = [
+            tree for tree in TREES
+            if field in getattr(type(getattr(tree, section, None)), "model_fields", {})
+        ]  # fmt: skip
+        assert owners, path
+        for tree in owners[-1:] if equals else []:
+            override(tree, [code])
 
 
 def slug(heading: str) -> str:

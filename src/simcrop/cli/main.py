@@ -27,6 +27,7 @@ from simcrop.cli.probe import probe
 from simcrop.cli.recipe import recipe
 from simcrop.cli.retrieve import retrieve
 from simcrop.cli.search import search
+from simcrop.cli.segment import segment
 from simcrop.cli.sentences import sentences
 from simcrop.cli.show import show
 from simcrop.cli.zero_shot import zero_shot
@@ -64,6 +65,7 @@ for command in (
     benchmark,
 ):
     app.command()(command)
+app.add_typer(segment, name="segment")
 
 
 def _show_version(wanted: bool) -> bool:

@@ -37,7 +37,7 @@ class Archive:
         anatomy_names: value, name of what the label maps show.
         name: of the public set, or "" for an archive of tables.
         has_lungs: False for sets of other regions, whose volumes are not asked for lungs.
-        has_reports: False for sets of volumes and labels, whose studies have no text.
+        has_reports: False for sets of volumes and labels, none of whose studies has text.
         paper_split: volume_id and split as the paper's authors used them, for comparison only.
     """
 
@@ -78,6 +78,7 @@ def read_archive(folder: Path | str, root: Path | str | None = None) -> Archive:
         masks=_read_masks(folder / "masks.csv"),
         anatomy=_read_optional(folder / "anatomy.csv", ["volume_id", "path"]),
         anatomy_names=_read_optional(folder / "anatomy_names.csv", ["value", "name"]),
+        has_reports=bool((reports.findings + reports.impression).str.len().any()),
     )
 
 

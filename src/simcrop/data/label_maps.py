@@ -35,7 +35,7 @@ class Classes:
         if not is_usable or len(self.names) < 2 or max(self.values) >= _UNNAMED:
             raise DataError(
                 complain(
-                    f"classes {dict(zip(self.values, self.names, strict=False))}",
+                    f"{len(self.values)} classes, with the values {str(self.values[:8])[1:-1]}",
                     f"0 for background and other values below {_UNNAMED}, each once",
                     "See anatomy_names.csv of the archive; anatomy.csv may renumber its values.",
                 ),

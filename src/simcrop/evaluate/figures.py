@@ -18,9 +18,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 
 from simcrop.evaluate.intervals import Interval, LabelIntervals
+from simcrop.evaluate.planes import HALO, draw_ct, outline, plane_ratios
 from simcrop.evaluate.slices import (
     LUNG_WINDOW,
     PLANES,
@@ -35,7 +35,6 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 LINE_STYLES = ("-", "--", ":")
 MASK_COLOR, SELECTED_COLOR = "#56E0FF", "#FFFFFF"
 GREY = "#6b7280"
-HALO = [withStroke(linewidth=1.8, foreground="black")]
 
 
 def _fading(name: str) -> ListedColormap:
@@ -162,8 +161,7 @@ def grounding_figure(
     peak = peak_voxel(similarity)
     at = peak if at is None else at
     low, high = limits or (float(np.nanmedian(similarity)), float(np.nanmax(similarity)))
-    extents = np.array(hu.shape) * spacing_mm
-    ratios = [np.divide(*np.delete(extents, plane.axis)) for plane in PLANES]
+    ratios = plane_ratios(hu.shape, spacing_mm)
     lines = textwrap.wrap(sentence, 105) or [""]
     figure = new_figure(10.4, 9.2 / sum(ratios) + 0.85 + 0.2 * len(lines))
     panels = figure.subplots(1, 3, width_ratios=ratios)
@@ -171,7 +169,7 @@ def grounding_figure(
         overlay = _draw_plane(axes, plane, at, hu, spacing_mm, window, similarity, (low, high))
         for voxels, color, style in ((mask, MASK_COLOR, "-"), (is_selected, SELECTED_COLOR, ":")):
             if voxels is not None:
-                edges = _outline(plane.cut(voxels, at))
+                edges = outline(plane.cut(voxels, at))
                 axes.add_collection(
                     LineCollection(list(edges), colors=color, linestyles=style, lw=1.4)
                 )
@@ -196,25 +194,12 @@ def _draw_plane(
     limits: tuple[float, float],
 ) -> AxesImage:
     """Draw CT, map, cross and edge letters of one plane; return the map for the colour bar."""
-    width_mm, height_mm = plane.pixel_mm(spacing_mm)
-    aspect = height_mm / width_mm
-    black, white = window.limits_hu
-    axes.imshow(plane.cut(hu, at), cmap="gray", vmin=black, vmax=white, aspect=aspect)
+    aspect = draw_ct(axes, plane, at, hu, spacing_mm, window)
     overlay = axes.imshow(
         plane.cut(similarity, at), cmap=OVERLAY, vmin=limits[0], vmax=limits[1], aspect=aspect,
         interpolation="nearest",
     )  # fmt: skip
     axes.plot(*plane.pixel(at, hu.shape), "+", color="white", markersize=9, path_effects=HALO)
-    places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.97), (0.5, 0.03))
-    for letter, (x, y) in zip(plane.edges, places, strict=True):
-        axes.text(
-            x, y, letter, transform=axes.transAxes, color="#FFD54A", fontsize=9,
-            path_effects=HALO,
-            ha="left" if x < 0.1 else "right" if x > 0.9 else "center",
-            va="top" if y > 0.9 else "bottom" if y < 0.1 else "center",
-        )  # fmt: skip
-    axes.set_xticks([])
-    axes.set_yticks([])
     return overlay
 
 
@@ -231,16 +216,6 @@ def _draw_key(figure: Figure, is_peak: bool, has_mask: bool, has_selected: bool)
         handles=handles, loc="outside lower center", ncols=3, fontsize=9,
         facecolor="#22262c", edgecolor="#22262c", labelcolor="white", framealpha=1,
     )  # fmt: skip
-
-
-def _outline(is_inside: Bool[np.ndarray, "rows columns"]) -> np.ndarray:
-    """Return the pixel edges between inside and outside as segments ((x, y), (x, y))."""
-    padded = np.pad(is_inside, 1)
-    row, column = np.nonzero(padded[:, 1:] != padded[:, :-1])
-    upright = np.stack([column, row - 1, column, row], axis=1)
-    row, column = np.nonzero(padded[1:] != padded[:-1])
-    level = np.stack([column - 1, row, column, row], axis=1)
-    return np.concatenate([upright, level]).reshape(-1, 2, 2) - 0.5
 
 
 def _draw_curve(axes: Axes, steps: np.ndarray, values: np.ndarray, name: str, color: str) -> None:

@@ -13,7 +13,7 @@ Differs: the authors count background when they choose an epoch, report 0 for cl
 lacks and print surface distances that are all zero (method.md 18.19, 18.24).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from jaxtyping import Float, Integer
 from monai.metrics.utils import get_mask_edges, get_surface_distance
 
 from simcrop.evaluate.intervals import Interval, LabelIntervals, mean_intervals
+from simcrop.evaluate.tables import Table, format_interval
 
 MEASURES = ("dice", "hd95_mm", "surface_distance_mm", "surface_dice")
 HIGHER_IS_BETTER = {"dice": True, "hd95_mm": False, "surface_distance_mm": False,
@@ -218,3 +219,25 @@ def _mean_of_case(values: np.ndarray) -> np.ndarray:
     number = is_finite.sum(axis=1)
     total = np.where(is_finite, values, 0.0).sum(axis=1)
     return np.divide(total, number, out=np.full(len(values), np.nan), where=number > 0)
+
+
+def segmentation_table(scores: ClassScores) -> Table:
+    """Return one row per class, their mean, and the mean over cases at the end."""
+    header = (
+        "segmentation", "cases", "missed", "Dice", "HD95 mm", "surface distance mm",
+        "surface Dice",
+    )  # fmt: skip
+    digits = {"dice": 3, "hd95_mm": 1, "surface_distance_mm": 2, "surface_dice": 3}
+
+    def cells(of: Callable[[str], Interval]) -> list[str]:
+        return [format_interval(of(name), digits=number) for name, number in digits.items()]
+
+    rows = [
+        (name, str(cases), str(missed), *cells(lambda m, i=i: scores.measures[m].per_label[i]))
+        for i, (name, cases, missed) in enumerate(
+            zip(scores.class_names, scores.num_cases, scores.num_missed, strict=True)
+        )
+    ]
+    rows.append(("mean over classes", "", "", *cells(lambda m: scores.measures[m].mean)))
+    rows.append(("mean over cases", "", "", *cells(lambda m: scores.over_cases[m])))
+    return Table(header, tuple(rows))

@@ -1,6 +1,6 @@
 """From the configuration tree to networks, which know nothing of the tree."""
 
-from simcrop.config import Config, TrainerConfig
+from simcrop.config import Config, TrainerConfig, VisionEncoderConfig, VolumeConfig
 from simcrop.geometry import PatchGrid
 from simcrop.model.cell_embedding import CellEmbedding
 from simcrop.model.fusion import FusionLayer
@@ -15,12 +15,16 @@ ENCODER_ONLY = Terms(False, False, False, False)
 
 def build_encoder(config: Config) -> VisionEncoder:
     """Return the untrained vision encoder."""
-    grid = PatchGrid(config.volume.crop_shape, config.volume.patch_shape)
-    settings = config.vision_encoder
+    return encoder_for(config.volume, config.vision_encoder)
+
+
+def encoder_for(volume: VolumeConfig, settings: VisionEncoderConfig) -> VisionEncoder:
+    """Return the untrained vision encoder of crops that a volume section describes."""
+    grid = PatchGrid(volume.crop_shape, volume.patch_shape)
     sizes = settings.model_dump(include={"dim", "depth", "heads", "mlp_ratio", "position"})
     if settings.embedding == "linear":
         return VisionEncoder(grid, **sizes)
-    low, high = config.volume.window_hu
+    low, high = volume.window_hu
     cells = CellEmbedding(
         grid,
         settings.dim,

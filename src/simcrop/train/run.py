@@ -77,7 +77,7 @@ def pretrain(
     machine = machine_for(config.trainer.device, config.trainer.precision)
     text_encoder = TextEncoder(config.text.encoder)
     if not resume:
-        rank_zero_only(run.start)(config, store)
+        rank_zero_only(run.start)(config, config.contract(), store)
     with only_here(run.folder) if is_first_process() else nullcontext():
         point = newest_resume_point(run) if resume else ResumePoint()
         if resume:

@@ -25,8 +25,9 @@ from matplotlib.figure import Figure
 from safetensors import SafetensorError
 from torch import Tensor
 
-from simcrop.config import Config, write_config
+from simcrop.config import Config, SegmentationConfig, write_config
 from simcrop.data.atomic import atomic_path
+from simcrop.data.contract import Contract
 from simcrop.data.samples import SkippedStudy
 from simcrop.data.store import Store
 from simcrop.errors import ConfigError, DataError, TrainingError, complain
@@ -49,8 +50,16 @@ class RunFolder:
         self.best = folder / "best"
         self.resume = folder / "resume"
 
-    def start(self, config: Config, store: Store) -> None:
+    def start(
+        self, config: Config | SegmentationConfig, contract: Contract, store: Store, **more: Any
+    ) -> None:
         """Make the folder and write down what is being run; the configuration comes last.
+
+        Args:
+            config: every setting.
+            contract: how the run sees its volumes.
+            store: where they are.
+            more: further facts for run.json.
 
         Raises:
             ConfigError: if the folder already holds a run.
@@ -70,11 +79,12 @@ class RunFolder:
             "seed": config.seed,
             "commit": _commit(),
             "versions": versions(),
-            "contract_hash": config.contract().hash,
+            "contract_hash": contract.hash,
             "store": store.location,
             "cache": None if store.cache is None else str(store.cache.absolute()),
             "num_volumes": len(store.volumes),
             "volumes_hash": _volumes_hash(store),
+            **more,
         }
         self._describe(description)
         with atomic_path(self.config) as path:
@@ -112,7 +122,9 @@ class RunFolder:
                 )
             ) from error
 
-    def open_store(self, moved_to: str | None = None, cache: Path | None = None) -> Store:
+    def open_store(
+        self, moved_to: str | None = None, cache: Path | None = None, split: str = "clean"
+    ) -> Store:
         """Open the store of the run, or the place that it has moved to.
 
         Raises:
@@ -123,7 +135,7 @@ class RunFolder:
             cache = Path(told["cache"])
         remedy = f"If it has moved: simcrop pretrain --resume {self.folder} --store PLACE"
         try:
-            store = Store(moved_to or told["store"], cache=cache)
+            store = Store(moved_to or told["store"], split, cache=cache)
         except DataError as error:
             found = f"the store of this run, {moved_to or told['store']}, cannot be opened"
             raise DataError(complain(f"{found} ({error})", "a store", remedy)) from error

@@ -30,10 +30,12 @@ class StopOnSignal(Callback):
 
     Args:
         points: writes the resume point.
+        command: the command that goes on from it.
     """
 
-    def __init__(self, points: ResumePoints) -> None:
+    def __init__(self, points: ResumePoints, command: str = "simcrop pretrain") -> None:
         self.points = points
+        self.command = command
         self._received: str | None = None
         self._stopped_by: str | None = None
         self._before: dict[int, _Handler] = {}
@@ -47,7 +49,7 @@ class StopOnSignal(Callback):
         if self._stopped_by:
             raise Stopped(
                 f"stopped by {self._stopped_by} after {updates} updates; the resume point is "
-                f"written. Go on: simcrop pretrain --resume {folder}"
+                f"written. Go on: {self.command} --resume {folder}"
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
