@@ -45,6 +45,27 @@ def test_every_volume_has_one_row_with_its_patient_and_split(features, pretraine
     assert features.failed.empty
 
 
+def test_a_volume_under_two_splits_is_embedded_once(pretrained, phantom_store, tmp_path):
+    folder = shutil.copytree(phantom_store.folder, tmp_path / "store")
+    volumes = phantom_store.volume_ids()[:6]
+    parts = ["train", "val+test", "train", "val+test", "val", "test"]
+    table = pd.DataFrame({"volume_id": volumes, "split": parts})
+    table.to_csv(folder / "paper_split.csv", index=False)
+    seen = []
+    found = embed_store(
+        pretrained,
+        Store(folder, split="paper_split"),
+        batch_size=4,
+        on_progress=lambda done, total, what: seen.append((done, total)),
+    )
+    assert seen[-1] == (6, 6)
+    split_of = found.index.groupby("volume_id")["split"].agg("+".join)
+    assert split_of.to_dict() == dict(zip(volumes, parts, strict=True))
+    same = found.index["volume_id"] == volumes[1]
+    assert len(np.unique(found.volume_embeddings[same], axis=0)) == 1
+    assert len(found.of("test").volume_embeddings) == 3
+
+
 def test_patients_of_two_splits_never_mix(features):
     splits = features.index.groupby("patient_id")["split"].nunique()
     assert (splits == 1).all()

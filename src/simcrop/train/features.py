@@ -51,7 +51,15 @@ class Features:
 
     def of(self, split: str) -> "Features":
         """Return the rows of one split."""
-        rows = np.flatnonzero(self.index["split"] == split)
+        return self._take(np.flatnonzero(self.index["split"] == split))
+
+    def spread(self, index: pd.DataFrame) -> "Features":
+        """Return one row per row of an index, in which a volume may stand under two splits."""
+        row_of = {volume: row for row, volume in enumerate(self.index["volume_id"])}
+        known = index[index["volume_id"].isin(row_of)].reset_index(drop=True)
+        return replace(self._take(known["volume_id"].map(row_of).to_numpy()), index=known)
+
+    def _take(self, rows: np.ndarray) -> "Features":
         patches = None if self.patch_embeddings is None else self.patch_embeddings[rows]
         return replace(
             self,
@@ -116,8 +124,11 @@ def embed_store(
     def read(volume: str) -> Crop:
         return center_crop(*store.read_hu(volume), pretrained.contract)
 
-    parts = (pretrained, index, read, feature, with_patches, batch_size, on_progress)
-    return _embed_into(patches_path, tokens_path, *parts)
+    options = (read, feature, with_patches, batch_size, on_progress)
+    if patches_path is None and tokens_path is None:
+        once = index.drop_duplicates("volume_id").reset_index(drop=True)  # val+test are one volume
+        return _embed(pretrained, once, *options).spread(index)
+    return _embed_into(patches_path, tokens_path, pretrained, index, *options)
 
 
 def embed_files(
