@@ -1,7 +1,6 @@
 """Where a sentence says that something is: the side and the level that it names.
 
-A rule on words, for controls of grounding: a map made from these words alone, without any image,
-and the same sentence with its sides exchanged.
+A rule on words, for controls of grounding: a map made from these words alone, without any image.
 """
 
 import re
@@ -13,7 +12,7 @@ _LEVELS = re.compile(
     re.IGNORECASE,
 )
 _SIDE_WORD = re.compile(r"\b(left|right)\b", re.IGNORECASE)
-_OTHER = {"left": "right", "right": "left"}
+_ONE_SIDE = {"left", "right"}
 _SAME_LEVEL = {"apical": "upper", "apex": "upper", "basal": "lower", "base": "lower",
                "bases": "lower"}  # fmt: skip
 
@@ -31,19 +30,9 @@ def place_of(sentence: str) -> Place:
     level = next((word.lower() for word in _LEVELS.findall(sentence)), "")
     if level.startswith("lingula"):
         words, level = words | {"left"}, "middle"
-    if len(words) == 1 and words <= _OTHER.keys():
+    if len(words) == 1 and words <= _ONE_SIDE:
         return Place(words.pop(), _SAME_LEVEL.get(level, level))
     return Place("both" if words else "", _SAME_LEVEL.get(level, level))
-
-
-def swap_sides(sentence: str) -> str:
-    """Return the sentence with left and right exchanged, capitals kept."""
-
-    def other(match: re.Match[str]) -> str:
-        word = _OTHER[match.group().lower()]
-        return word.capitalize() if match.group()[0].isupper() else word
-
-    return _SIDE_WORD.sub(other, sentence)
 
 
 def names_one_side(sentence: str) -> bool:

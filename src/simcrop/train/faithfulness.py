@@ -13,7 +13,8 @@ from simcrop.evaluate.faithfulness import Answers, preferred
 from simcrop.evaluate.grounded_sentence import GroundedSentence
 from simcrop.evaluate.map_figures import at_peak, target_patches
 from simcrop.evaluate.zero_shot import pool_top_k
-from simcrop.report.places import names_one_side, swap_sides
+from simcrop.report.places import names_one_side
+from simcrop.report.sides import swap_sides
 from simcrop.train.features import Progress
 from simcrop.train.masks import crop_mask, mask_share, read_crop
 from simcrop.train.pretrained import Pretrained
