@@ -42,7 +42,8 @@ def test_every_cell_has_its_measures(finished):
         for cell in PLAN.cells(finished)
     }
     probes = {"probe_100", "probe_10", "probe_1"}
-    assert measures["patch_statistics"] == measures["untrained"] == probes
+    assert measures["patch_statistics"] == probes
+    assert measures["untrained"] == probes | {f"{name} max" for name in probes}
     assert measures["supervised"] == measures["cnn"] == {"probe_100"}
     assert measures["recommended"] > probes | {
         "zero_shot",

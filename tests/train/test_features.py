@@ -142,6 +142,7 @@ def test_features_are_written_whole_and_read_back(features, pretrained, tmp_path
         "index.csv",
         "failed.csv",
         "volume_embeddings.npy",
+        "post_norm_max.npy",
         "pre_norm_gap.npy",
         "cls.npy",
         "is_body.npy",

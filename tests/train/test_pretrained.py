@@ -82,6 +82,7 @@ def test_features_are_what_their_names_say(pretrained, ct_path):
     with torch.inference_mode():
         normed = pretrained.simcrop.vision_encoder.norm(encoded.before_norm)
     np.testing.assert_allclose(found["post_norm_gap"], normed[0].mean(0), atol=1e-5)
+    np.testing.assert_array_equal(found["post_norm_max"], encoded.patch_tokens[0].amax(0))
     np.testing.assert_allclose(found["pre_norm_gap"], encoded.before_norm[0].mean(0), atol=1e-6)
     with pytest.raises(ValueError, match="choose one of post_norm_gap"):
         pretrained.embed_volume(crop, "mean")

@@ -7,6 +7,8 @@ words_true, words_shuffled     hidden words of findings named rightly, with the 
                                with another patient's
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -53,7 +55,12 @@ def measure_encoder(
     """Return every measure that an encoder allows; the seed draws the fractions' patients."""
     has_sentences, store = encoder.simcrop.terms.alignment, ruler.store
     features = embed_store(encoder, store, with_patches=has_sentences, on_progress=on_progress)
-    items = measure_probes(features, store, seed)
+    largest = replace(features, volume_embeddings=features.pooled["post_norm_max"])
+    items = tuple(
+        replace(one, measure=f"{one.measure}{suffix}")
+        for of, suffix in ((features, ""), (largest, " max"))
+        for one in measure_probes(of, store, seed)
+    )
     if not has_sentences:
         return items
     held_out = features.of("test")

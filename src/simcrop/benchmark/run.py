@@ -57,7 +57,7 @@ class Plan:
 
 
 FULL = Plan()
-QUICK_PLAN = Plan(variants=QUICK, seeds=(1,), patients=2300, test_patients=300, steps=300)
+QUICK_PLAN = Plan(variants=QUICK, seeds=(1,), patients=2000, test_patients=300, steps=400)
 
 
 def run_benchmark(

@@ -22,6 +22,9 @@ CLASSIFICATION = {
     "probe_100": "probe, 100 %",
     "probe_10": "10 %",
     "probe_1": "1 % of labels",
+    "probe_100 max": "maximum, 100 %",
+    "probe_10 max": "10 %",
+    "probe_1 max": "1 %",
     "zero_shot": "zero-shot",
 }
 GROUNDING = {
@@ -54,6 +57,8 @@ CLAIMS = (
           "masked_volume"),
     Claim("a: 1 % of the labels, recommended over patch statistics", "recommended", "probe_1",
           "patch_statistics"),
+    Claim("a: the same from the maximum over patches", "recommended", "probe_1 max",
+          "patch_statistics", "probe_1"),
     Claim("a: 10 % of the labels, recommended over supervised with all", "recommended", "probe_10",
           "supervised", "probe_100"),
     Claim("c: own volume over another patient's", "recommended", "hit", "recommended",

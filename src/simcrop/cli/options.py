@@ -59,9 +59,9 @@ TextEncoderPath = Annotated[
 Feature = Annotated[
     str,
     typer.Option(
-        callback=one_of("auto", "post_norm_gap", "pre_norm_gap", "cls"),
-        help="post_norm_gap, pre_norm_gap or cls; auto is the checkpoint's own: pre_norm_gap for "
-        "the authors', post_norm_gap for ours.",
+        callback=one_of("auto", "post_norm_gap", "post_norm_max", "pre_norm_gap", "cls"),
+        help="post_norm_gap, post_norm_max, pre_norm_gap or cls; auto is the checkpoint's own: "
+        "pre_norm_gap for the authors', post_norm_gap for ours.",
     ),
 ]
 Layout = Annotated[

@@ -35,7 +35,7 @@ from simcrop.train.networks import (
     encoder_only,
 )
 
-FEATURES = ("post_norm_gap", "pre_norm_gap", "cls")
+FEATURES = ("post_norm_gap", "post_norm_max", "pre_norm_gap", "cls")
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +167,9 @@ class Pretrained:
         Args:
             volume: a file, DICOM folder, `Volume`, or a crop.
             feature: "post_norm_gap" (mean over patch tokens, the space that was trained),
-                "pre_norm_gap" (before the last norm, as the authors probe) or "cls"; None
-                takes the checkpoint's own.
+                "post_norm_max" (the largest over patches of every channel: small findings are not
+                averaged away), "pre_norm_gap" (before the last norm, as the authors probe) or
+                "cls"; None takes the checkpoint's own.
 
         Raises:
             ValueError: if the feature is unknown.
@@ -256,6 +257,8 @@ def pool(encoded: EncodedVolume, feature: str) -> Float[Tensor, "batch dim"]:
     """
     if feature == "post_norm_gap":
         return encoded.patch_tokens.mean(dim=1)
+    if feature == "post_norm_max":
+        return encoded.patch_tokens.amax(dim=1)
     if feature == "pre_norm_gap":
         return encoded.before_norm.mean(dim=1)
     if feature == "cls":
