@@ -49,7 +49,9 @@ class LabelledVolumes(Dataset[tuple[Tensor, Tensor]]):
         self._store = store
         self._part = part
         self._contract = pretrained.contract
-        self._augmentation = Augmentation(**pretrained.config.augmentation.model_dump())
+        drawn = set(Augmentation.__dataclass_fields__)  # what else is set there concerns words
+        settings = pretrained.config.augmentation.model_dump(include=drawn)
+        self._augmentation = Augmentation(**settings)
         self._seed = seed
 
     def __len__(self) -> int:
