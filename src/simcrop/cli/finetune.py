@@ -43,6 +43,7 @@ def finetune(
     from simcrop.evaluate.results import write_result
     from simcrop.train.finetune_run import finetune as run
     from simcrop.train.pretrained import load
+    from simcrop.view.probe_cards import probe_cards
     from simcrop.view.result_page import write_result_page
 
     if min(lr, head_lr) <= 0:
@@ -64,4 +65,5 @@ def finetune(
     path = write_result(result, output)
     typer.echo(next(iter(result.tables.values())).plain(), err=True)
     print(path)
-    print(write_result_page(result, output, title="Fine-tuned beside frozen"))
+    cards = probe_cards(result)
+    print(write_result_page(result, output, title="Fine-tuned beside frozen", cards=cards))

@@ -100,6 +100,7 @@ def probe(
     from simcrop.evaluate.results import write_result
     from simcrop.train.probe import ProbePlan
     from simcrop.train.probe_run import ForeignTest, read_encoders, run_probe
+    from simcrop.view.probe_cards import probe_cards
     from simcrop.view.result_page import write_result_page
 
     if (checkpoint is None) == (not features):
@@ -120,9 +121,8 @@ def probe(
     path = write_result(result, output)
     typer.echo(next(iter(result.tables.values())).plain(), err=True)
     print(path)
-    print(
-        write_result_page(result, output, title=f"Probe of {', '.join(e.name for e in encoders)}")
-    )
+    title = f"Probe of {', '.join(encoder.name for encoder in encoders)}"
+    print(write_result_page(result, output, title=title, cards=probe_cards(result)))
 
 
 def _embed(
