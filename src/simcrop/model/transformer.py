@@ -6,6 +6,8 @@ fusion layer and the text decoder are built. Attention is torch's fused kernel e
 N x N matrix is never written out, which halves the time at 2,744 tokens.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -69,8 +71,10 @@ class Attention(nn.Module):
 class PreNormBlock(nn.Module):
     """A block of the vision transformer: attention and MLP, each on normalised input.
 
-    With `keeps_activations` off, training keeps the block's input alone and computes the rest
-    again in the backward pass: same values, less memory, more time.
+    The backward pass computes the cheap parts of the MLP again, its normalised input and what GELU
+    gives, instead of keeping them: a third of a block's memory for a hundredth of its time. With
+    `keeps_activations` off, training keeps the block's input alone and computes everything again:
+    still less memory, more time. Values are the same either way.
     """
 
     def __init__(self, dim: int, heads: int, mlp_ratio: float) -> None:
@@ -94,16 +98,9 @@ class PreNormBlock(nn.Module):
         A decoder whose loss reads only the last tokens asks for those in its last block and
         saves the work on the others; the result is the same.
         """
-        if self.keeps_activations or not torch.is_grad_enabled():
+        if self.keeps_activations:
             return self._attend_and_mix(tokens, may_attend, first_query)
-        return checkpoint(
-            self._attend_and_mix,
-            tokens,
-            may_attend,
-            first_query,
-            use_reentrant=False,
-            preserve_rng_state=False,  # nothing in a block is random
-        )
+        return _computed_again(self._attend_and_mix, tokens, may_attend, first_query)
 
     def _attend_and_mix(
         self,
@@ -123,7 +120,20 @@ class PreNormBlock(nn.Module):
 
     def _add(self, tokens: Tokens, attended: Tokens) -> Tokens:
         tokens = tokens + self.attention_output(attended)
-        return tokens + self.mlp(self.mlp_norm(tokens))
+        expand, gelu, contract = self.mlp
+        if not self.keeps_activations:
+            return tokens + self.mlp(self.mlp_norm(tokens))
+        # Each stops before its matrix product: what that needs is there again by then.
+        hidden = _computed_again(lambda t: expand(self.mlp_norm(t)), tokens)
+        return tokens + _computed_again(lambda h: contract(gelu(h)), hidden)
+
+
+def _computed_again(function: Callable[..., Tensor], *inputs: object) -> Tensor:
+    """Return the function's value, keeping its inputs alone for the backward pass."""
+    if not torch.is_grad_enabled():
+        return function(*inputs)
+    # Nothing in a block is random.
+    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
 class PostNormAttention(nn.Module):
