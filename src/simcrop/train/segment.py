@@ -22,13 +22,14 @@ from simcrop.errors import DataError, complain
 from simcrop.train.checkpoint import read_checkpoint_config
 from simcrop.train.datamodule import BatchStream
 from simcrop.train.features import Progress, check_contracts
+from simcrop.train.lock import only_here
 from simcrop.train.machine import Machine, machine_for, quiet_lightning
 from simcrop.train.metrics_file import MetricsFile
 from simcrop.train.resume_points import ResumePoint, ResumePoints, WholeFile, newest_resume_point
 from simcrop.train.run_folder import RunFolder
 from simcrop.train.segmentation_looks import ValidationLooks
 from simcrop.train.segmentation_setup import SegmentationSetup
-from simcrop.train.segmenter import Segmenter
+from simcrop.train.segmenter import Segmenter, load_segmenter
 from simcrop.train.segmenting import Segmenting
 from simcrop.train.signals import StopOnSignal
 
@@ -67,7 +68,7 @@ def train_segmentation(
     resume: bool = False,
     on_progress: Progress = lambda done, total, what: None,
 ) -> Segmenter:
-    """Train on the labelled training volumes of a store; leave a checkpoint in the run folder.
+    """Train on the labelled training volumes of a store; return the network that was kept.
 
     Args:
         config: what to run.
@@ -99,9 +100,7 @@ def train_segmentation(
         "val_set_hash": hash_of(val),
         "selected_on_test": store.selected_on_test,
     }
-    if resume:
-        run.go_back(point.sizes)
-    else:
+    if not resume:
         run.start(config, setup.contract, store, segmentation=training)
     network = setup.network(None if task.untrained else Path(task.checkpoint))
     segmenter = Segmenter(network, setup, training)
@@ -115,8 +114,10 @@ def train_segmentation(
     )
     points = ResumePoints(run, config.trainer.checkpoint_steps, keep=2)
     stop = StopOnSignal(points, "simcrop segment train")
-    run.note_length(module.num_updates)
-    with quiet_lightning():
+    with only_here(run.folder), quiet_lightning():
+        if resume:
+            run.go_back(point.sizes)
+        run.note_length(module.num_updates)
         metrics = MetricsFile(run.metrics)
         trainer = _trainer(config, machine, module.num_updates, metrics, [looks, stop, points])
         try:
@@ -130,7 +131,7 @@ def train_segmentation(
             raise KeyboardInterrupt from end
     run.draw_curves()
     stop.raise_if_stopped(trainer.global_step, run.folder)
-    return segmenter
+    return load_segmenter(run.folder)
 
 
 def labelled(store: Store, part: str) -> list[str]:

@@ -67,7 +67,7 @@ class ValidationLooks(Callback):
                 self._keep(step, None)
         elif step % self.every == 0 or step == last:
             per_class = self.look()
-            score = float(np.ma.masked_invalid(per_class).mean())
+            score = float(np.ma.masked_invalid(per_class).mean() or 0.0)
             names = self.segmenter.setup.classes.names[1:]
             values = {f"val/dice {n}": v for n, v in zip(names, per_class, strict=True)}
             trainer.loggers[0].log_metrics(
