@@ -1,5 +1,6 @@
 """`simcrop embed`: one vector per volume."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -47,26 +48,17 @@ def embed(
     pretrained = load(checkpoint, device=device)
     feature = pretrained.feature if feature == "auto" else feature
     patches_path = output / PATCHES_FILE if patches else None
+    if store is not None:
+        tokens_path = output / TOKENS_FILE if patch_tokens else None
+        embed_all = partial(
+            embed_store, pretrained, Store(store, cache=cache), tokens_path=tokens_path
+        )
+    else:
+        embed_all = partial(embed_files, pretrained, volume or [])
     with progress() as update:
-        if store is not None:
-            features = embed_store(
-                pretrained,
-                Store(store, cache=cache),
-                feature=feature,
-                with_patches=patches,
-                patches_path=patches_path,
-                tokens_path=output / TOKENS_FILE if patch_tokens else None,
-                on_progress=update,
-            )
-        else:
-            features = embed_files(
-                pretrained,
-                volume or [],
-                feature=feature,
-                with_patches=patches,
-                patches_path=patches_path,
-                on_progress=update,
-            )
+        features = embed_all(
+            feature=feature, with_patches=patches, patches_path=patches_path, on_progress=update
+        )
     save_features(features, output, pretrained, feature)
     if patches:
         write_index(output, features, pretrained, checkpoint=checkpoint, store=store or "")

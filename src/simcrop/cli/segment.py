@@ -1,7 +1,8 @@
 """`simcrop segment`: train a segmentation network on an encoder, use it, measure it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +29,10 @@ def _above_zero(value: float) -> float:
     return value
 
 
+Encoder = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", "-c", help="Pre-trained encoder: checkpoint or run folder."),
+]
 Trained = Annotated[
     Path | None,
     typer.Option("--checkpoint", "-c", help="Run of `simcrop segment train`, or its checkpoint."),
@@ -45,10 +50,7 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write into.")
     ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option("--checkpoint", "-c", help="Pre-trained encoder: checkpoint or run folder."),
-    ] = None,
+    checkpoint: Encoder = None,
     store: Annotated[
         str | None,
         typer.Option("--store", "-s", help="Store with label maps: folder or URL."),
@@ -73,18 +75,16 @@ def train(
     ] = None,
 ) -> None:  # fmt: skip
     """Fine-tune UNETR on a pre-trained encoder and label maps; keep the best validation epoch."""
-    from simcrop.config import SegmentationConfig, override, read_config
+    from simcrop.config import override
     from simcrop.data.store import Store
     from simcrop.recipes import load_segmentation_recipe
     from simcrop.train.run_folder import RunFolder
-    from simcrop.train.segment import Task, train_segmentation
+    from simcrop.train.segment import Task, resumed_segmentation, train_segmentation
 
     if resume is not None:
         if recipe or output or settings or checkpoint or seed is not None:
             raise typer.BadParameter("--resume takes recipe, folder and settings from the run")
-        run = RunFolder(resume)
-        task = Task.of(run.described())
-        config = read_config(run.config, SegmentationConfig)
+        run, task, config = resumed_segmentation(resume)
         opened = run.open_store(store, cache, task.split)
     elif output is None or checkpoint is None or store is None:
         raise typer.BadParameter("a new run needs --output, --checkpoint and --store")
@@ -99,13 +99,17 @@ def train(
             config, task, opened, run, resume=resume is not None, on_progress=update
         )
     print(run.checkpoint)
-    dice = segmenter.training["val_dice"]
+    _tell_what_is_next(run.folder, run.curves, opened.location, segmenter.training)
+
+
+def _tell_what_is_next(folder: Path, curves: Path, store: str, training: Mapping[str, Any]) -> None:
+    dice = training["val_dice"]
     chosen = "the last" if dice is None else f"validation Dice {dice:.3f}"
     typer.echo(
-        f"kept update {segmenter.training['step']}, {chosen}\n"
-        f"curves: {run.curves}\n"
-        f"next: simcrop segment evaluate -c {run.folder} -s {opened.location} -o RESULTS\n"
-        f"      simcrop segment predict -c {run.folder} --volume CT -o LABELS",
+        f"kept update {training['step']}, {chosen}\n"
+        f"curves: {curves}\n"
+        f"next: simcrop segment evaluate -c {folder} -s {store} -o RESULTS\n"
+        f"      simcrop segment predict -c {folder} --volume CT -o LABELS",
         err=True,
     )
 

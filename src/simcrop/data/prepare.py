@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from simcrop.data.archive import read_archive
+from simcrop.data.archive import Archive, read_archive
 from simcrop.data.archives import Draw, read_public_set
 from simcrop.data.atomic import atomic_path, remove_unfinished
 from simcrop.data.contract import STORED, Contract
@@ -96,12 +96,8 @@ def prepare(
     store = Path(store_dir).absolute()  # a worker elsewhere starts in another folder
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         raise ValueError(f"shard {shard[0]} of {shard[1]}; expected 1 to {shard[1]}")
-    if layout == "tables":
-        archive = read_archive(archive_dir, root)
-    else:
-        drawn = Draw(val_fraction, test_fraction, split_seed)
-        archive = read_public_set(archive_dir, layout, drawn, paper_lists)
-    archive = replace(archive, root=archive.root.absolute())
+    drawn = Draw(val_fraction, test_fraction, split_seed)
+    archive = _read(archive_dir, root, layout, drawn, paper_lists)
     splits = _splits(archive.reports, val_fraction, test_fraction, split_seed)
     headers = archive.volumes.get("header", pd.Series(dtype=str))
     contract = replace(contract, rescale=rescale_state(headers, Path(archive_dir)))
@@ -214,6 +210,17 @@ def _names_of_patients(reports: pd.DataFrame, keep: bool) -> dict[str, str]:
     patients = reports.patient_id.unique()
     return {patient: patient if keep else f"patient_{number:05d}"
             for number, patient in enumerate(patients, start=1)}  # fmt: skip
+
+
+def _read(
+    folder: Path | str, root: Path | str | None, layout: str, drawn: Draw,
+    paper_lists: Path | str | None,
+) -> Archive:  # fmt: skip
+    if layout == "tables":
+        archive = read_archive(folder, root)
+    else:
+        archive = read_public_set(folder, layout, drawn, paper_lists)
+    return replace(archive, root=archive.root.absolute())
 
 
 def _splits(

@@ -105,12 +105,8 @@ def study_grounding(
             group, top_k=k, thresholds=thresholds, num_resamples=num_resamples, seed=seed
         )
 
-    groups = {
-        "focal findings": [one for one in sentences if not one.is_diffuse],
-        "diffuse findings": [one for one in sentences if one.is_diffuse],
-        "negated sentences": [one for one in everything if one.is_negated],
-        "denials of what is there": denials(sentences, pretrained, reported),
-    }
+    groups = _groups(everything)
+    groups["denials of what is there"] = denials(sentences, pretrained, reported)
     result = evaluate(sentences)
     answers: tuple[FaithfulnessRow, ...] = ()
     if with_edits:
@@ -167,6 +163,15 @@ def _draw(one: GroundedSentence, pretrained: Pretrained, store: Store) -> Figure
     maps = pretrained.similarity_map(read_crop(store, one.volume_id, pretrained), [one.sentence])
     volume = Volume(hu, affine, one.volume_id)
     return picture(maps, 0, one.sentence, volume, mask, at=mask_voxel(mask))
+
+
+def _groups(everything: Sequence[GroundedSentence]) -> dict[str, list[GroundedSentence]]:
+    positive = [one for one in everything if not one.is_negated]
+    return {
+        "focal findings": [one for one in positive if not one.is_diffuse],
+        "diffuse findings": [one for one in positive if one.is_diffuse],
+        "negated sentences": [one for one in everything if one.is_negated],
+    }
 
 
 def _embed(pretrained: Pretrained, store: Store, part: str, on_progress: Progress) -> Features:

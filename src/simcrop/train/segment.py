@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
-from simcrop.config import SegmentationConfig
+from simcrop.config import SegmentationConfig, read_config
 from simcrop.data.label_maps import Classes
 from simcrop.data.segmentation_crops import CropDataset, SegmentationAugmentation, join_crops
 from simcrop.data.splits import hash_of, take_fraction
@@ -57,6 +57,12 @@ class Task:
         """Return the task of a run from its run.json."""
         asked = description["segmentation"]
         return cls(**{field.name: asked[field.name] for field in fields(cls)})
+
+
+def resumed_segmentation(folder: Path) -> tuple[RunFolder, Task, SegmentationConfig]:
+    """Return the run of a folder, what it was asked to do and its settings."""
+    run = RunFolder(folder)
+    return run, Task.of(run.described()), read_config(run.config, SegmentationConfig)
 
 
 def train_segmentation(
