@@ -89,5 +89,8 @@ def _sync(path: Path) -> None:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left below a folder in which nobody writes now."""
-    for path in folder.rglob(".tmp-*"):
-        path.unlink(missing_ok=True)
+    for path in [*folder.rglob(".tmp-*")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

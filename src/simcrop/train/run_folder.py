@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from simcrop.config import Config, SegmentationConfig, write_config
-from simcrop.data.atomic import atomic_path
+from simcrop.data.atomic import atomic_path, remove_unfinished
 from simcrop.data.contract import Contract
 from simcrop.data.samples import SkippedStudy
 from simcrop.data.store import Store
@@ -177,9 +177,8 @@ class RunFolder:
         return sizes
 
     def go_back(self, sizes: Mapping[str, int]) -> None:
-        """Cut off what the tables have gained since they had these sizes; half a point goes too."""
-        for path in self.resume.glob(".tmp-*"):
-            path.unlink()
+        """Cut off what the tables have gained since they had these sizes; half files go too."""
+        remove_unfinished(self.folder)
         for path in filter(Path.exists, self._tables()):
             if path.name not in sizes:
                 path.unlink()
