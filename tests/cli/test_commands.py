@@ -45,6 +45,8 @@ COMMANDS = (
     "demo",
 )
 
+SEGMENT_COMMANDS = ("train", "predict", "evaluate")
+
 
 def settings(*more: str) -> list[str]:
     return [part for setting in (*SHORT, *more) for part in ("--set", setting)]
@@ -73,9 +75,12 @@ def test_help_imports_nothing_heavy_and_answers_within_a_second():
     assert float(seconds) < 1
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [*(c for c in COMMANDS if c != "segment"), *(f"segment {c}" for c in SEGMENT_COMMANDS)],
+)
 def test_every_command_explains_itself(simcrop, command):
-    result = simcrop(command, "--help")
+    result = simcrop(*command.split(), "--help")
     assert result.code == 0
     assert "Usage: simcrop" in result.stdout
     options = [line for line in result.stdout.splitlines() if line.startswith("  -")]
@@ -86,11 +91,8 @@ def test_help_lists_every_command_and_the_version_is_told(simcrop):
     text = simcrop("--help").stdout
     assert {
         command.name or command.callback.__name__.replace("_", "-")
-        for command in app.registered_commands
-    } == {
-        "convert",
-        *COMMANDS,
-    }
+        for command in (*app.registered_commands, *app.registered_groups)
+    } == {"convert", *COMMANDS}
     assert all(f"  {command} " in text for command in COMMANDS)
     assert simcrop("--version").stdout.strip() == __version__
 

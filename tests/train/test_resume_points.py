@@ -206,7 +206,7 @@ def test_a_store_that_has_moved_is_one_error_and_may_be_named(stopped, phantom_s
 def test_the_cache_is_remembered(phantom_store, tmp_path):
     run = RunFolder(tmp_path / "run")
     store = Store(phantom_store.folder, cache=tmp_path / "cache")
-    run.start(tiny(), store)
+    run.start(tiny(), tiny().contract(), store)
     assert run.open_store().cache == tmp_path / "cache"
 
 

@@ -148,7 +148,7 @@ def test_the_summary_tells_where_the_run_stands(shown, phantom_store):
 
 def test_a_run_in_its_course_is_summarised_too(tmp_path, phantom_store):
     run = RunFolder(tmp_path / "run")
-    run.start(tiny(), phantom_store)
+    run.start(tiny(), tiny().contract(), phantom_store)
     assert summarise(run.folder).state == "not begun"
     run.note_length(24)
     run.metrics.write_text("step,name,value\n6,train/total_loss,3.5\n7,train/tot")
