@@ -1,5 +1,6 @@
 """Segmentation from an encoder's checkpoint to labels on the CT's own voxels."""
 
+import errno
 import json
 
 import numpy as np
@@ -12,15 +13,17 @@ from simcrop.config import override
 from simcrop.data.preprocessing import prepare_volume
 from simcrop.data.store import Store
 from simcrop.data.volume import read_volume
-from simcrop.errors import CheckpointError, ConfigError, DataError
+from simcrop.errors import CheckpointError, ConfigError, DataError, TrainingError
 from simcrop.evaluate.results import read_result
 from simcrop.evaluate.segmentation import MEASURES
-from simcrop.train.run_folder import RunFolder
-from simcrop.train.segment import Task, train_segmentation
+from simcrop.train.resume_points import ResumePoints
+from simcrop.train.run_folder import RunFolder, writing
+from simcrop.train.segment import Task, resumed_segmentation, train_segmentation
 from simcrop.train.segment_evaluate import score_folder, score_store
 from simcrop.train.segment_predict import predict_files, stem_of
 from simcrop.train.segmentation_setup import SegmentationSetup
 from simcrop.train.segmenter import load_segmenter
+from simcrop.train.signals import StopOnSignal, Stopped
 from tiny_run import read_metrics
 
 
@@ -105,7 +108,7 @@ def test_a_resumed_run_equals_an_unbroken_one(encoder, store, run, tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
         train_segmentation(made.CONFIG, Task(str(encoder)), store, broken, on_progress=stop_after)
     assert [path.name for path in broken.resume_points()] == ["step_00000010.ckpt"]
-    task = Task.of(broken.described())
+    task = Task.of(broken)
     train_segmentation(made.CONFIG, task, store, broken, resume=True)
     for mine, theirs in zip(
         load_segmenter(broken.folder).network.parameters(),
@@ -114,6 +117,26 @@ def test_a_resumed_run_equals_an_unbroken_one(encoder, store, run, tmp_path):
     ):
         assert torch.equal(mine, theirs)
     assert read_metrics(broken.metrics) == read_metrics(run.metrics)
+
+
+def test_messages_name_the_command_that_goes_on_with_a_segmentation(encoder, store, run, tmp_path):
+    go_on = f"simcrop segment train --resume {run.folder}"
+    with pytest.raises(ConfigError, match=f"already holds a run.*{go_on}"):
+        train_segmentation(made.CONFIG, Task(str(encoder)), store, RunFolder(run.folder))
+    with pytest.raises(DataError, match=f"cannot be opened.*{go_on} --store PLACE"):
+        run.open_store(str(tmp_path / "nowhere"))
+    with pytest.raises(TrainingError, match=f"No space left.*{go_on}"), writing(run.folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    stop = StopOnSignal(ResumePoints(run, every=1, keep=1))
+    stop._stopped_by = "SIGTERM"
+    with pytest.raises(Stopped, match=f"after 3 updates.*{go_on}"):
+        stop.raise_if_stopped(3)
+
+
+def test_another_run_is_no_segmentation_and_says_how_to_go_on(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"another run.*simcrop pretrain --resume"):
+        resumed_segmentation(tmp_path)
 
 
 def test_pre_trained_and_untrained_differ_in_the_encoder_alone(encoder):

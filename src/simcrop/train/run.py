@@ -130,7 +130,7 @@ def _fit(
             raise DataError(str(error).rpartition("DataError: ")[2].strip(), error.kind) from error
     if trainer.is_global_zero:
         draw.draw()
-    stop.raise_if_stopped(trainer.global_step, run.folder)
+    stop.raise_if_stopped(trainer.global_step)
 
 
 def _exporter(module: Pretraining) -> Export:

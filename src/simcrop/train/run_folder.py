@@ -69,7 +69,7 @@ class RunFolder:
                 complain(
                     f"{self.folder} already holds a run",
                     "a new folder",
-                    f"Choose another -o, or go on with that run: pretrain --resume {self.folder}",
+                    f"Choose another -o, or go on with that run: {self.resume_command}",
                 )
             )
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -89,6 +89,13 @@ class RunFolder:
         self._describe(description)
         with atomic_path(self.config) as path:
             write_config(config, path)
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with the run, by the kind that run.json tells."""
+        is_segmentation = self.description.exists() and "segmentation" in self.described()
+        command = "segment train" if is_segmentation else "pretrain"
+        return f"simcrop {command} --resume {shlex.quote(str(self.folder))}"
 
     def note_length(self, num_updates: int) -> None:
         """Write down how many updates the run is to make."""
@@ -117,7 +124,7 @@ class RunFolder:
             raise ConfigError(
                 complain(
                     f"{self.folder} holds no run ({error})",
-                    "a folder that `simcrop pretrain` wrote",
+                    "a folder that `simcrop pretrain` or `simcrop segment train` wrote",
                     "Check the path.",
                 )
             ) from error
@@ -133,7 +140,7 @@ class RunFolder:
         told = self.described()
         if cache is None and told.get("cache"):
             cache = Path(told["cache"])
-        remedy = f"If it has moved: simcrop pretrain --resume {self.folder} --store PLACE"
+        remedy = f"If it has moved: {self.resume_command} --store PLACE"
         try:
             store = Store(moved_to or told["store"], split, cache=cache)
         except DataError as error:
@@ -144,7 +151,7 @@ class RunFolder:
                 complain(
                     f"{store.location} holds other volumes than when {self.folder} was started",
                     "the same in the same splits",
-                    "Start a new run on this store; it can begin from the weights: "
+                    "Start a new run on this store; a pre-training can begin from the weights: "
                     "--set vision_encoder.init=CHECKPOINT.",
                 )
             )
@@ -239,7 +246,7 @@ def writing(folder: Path) -> Generator[None]:
                 f"{folder} cannot be written ({reason})",
                 "room for resume points and checkpoints",
                 "What was written before is whole. Make room, then go on: "
-                f"simcrop pretrain --resume {folder}",
+                f"{RunFolder(folder).resume_command}",
             )
         ) from error
 

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
@@ -18,7 +17,7 @@ from simcrop.data.label_maps import Classes
 from simcrop.data.segmentation_crops import CropDataset, SegmentationAugmentation, join_crops
 from simcrop.data.splits import hash_of, take_fraction
 from simcrop.data.store import Store
-from simcrop.errors import DataError, complain
+from simcrop.errors import ConfigError, DataError, complain
 from simcrop.train.checkpoint import read_checkpoint_config
 from simcrop.train.datamodule import BatchStream
 from simcrop.train.features import Progress, check_contracts
@@ -53,16 +52,28 @@ class Task:
     split: str = "clean"
 
     @classmethod
-    def of(cls, description: dict[str, Any]) -> "Task":
-        """Return the task of a run from its run.json."""
-        asked = description["segmentation"]
+    def of(cls, run: RunFolder) -> "Task":
+        """Return the task of a run from its run.json.
+
+        Raises:
+            ConfigError: if the folder holds no segmentation run.
+        """
+        asked = run.described().get("segmentation")
+        if asked is None:
+            raise ConfigError(
+                complain(
+                    f"{run.folder} holds another run than a segmentation",
+                    "a folder that `simcrop segment train` wrote",
+                    f"Go on with it by its own command: {run.resume_command}",
+                )
+            )
         return cls(**{field.name: asked[field.name] for field in fields(cls)})
 
 
 def resumed_segmentation(folder: Path) -> tuple[RunFolder, Task, SegmentationConfig]:
     """Return the run of a folder, what it was asked to do and its settings."""
     run = RunFolder(folder)
-    return run, Task.of(run.described()), read_config(run.config, SegmentationConfig)
+    return run, Task.of(run), read_config(run.config, SegmentationConfig)
 
 
 def train_segmentation(
@@ -119,7 +130,7 @@ def train_segmentation(
         segmenter, data, val, stream.batches_per_epoch, run.checkpoint, on_progress
     )
     points = ResumePoints(run, config.trainer.checkpoint_steps, keep=2)
-    stop = StopOnSignal(points, "simcrop segment train")
+    stop = StopOnSignal(points)
     with only_here(run.folder), quiet_lightning():
         if resume:
             run.go_back(point.sizes)
@@ -136,7 +147,7 @@ def train_segmentation(
         except SystemExit as end:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from end
     run.draw_curves()
-    stop.raise_if_stopped(trainer.global_step, run.folder)
+    stop.raise_if_stopped(trainer.global_step)
     return load_segmenter(run.folder)
 
 

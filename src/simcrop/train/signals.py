@@ -3,7 +3,6 @@
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -30,17 +29,15 @@ class StopOnSignal(Callback):
 
     Args:
         points: writes the resume point.
-        command: the command that goes on from it.
     """
 
-    def __init__(self, points: ResumePoints, command: str = "simcrop pretrain") -> None:
+    def __init__(self, points: ResumePoints) -> None:
         self.points = points
-        self.command = command
         self._received: str | None = None
         self._stopped_by: str | None = None
         self._before: dict[int, _Handler] = {}
 
-    def raise_if_stopped(self, updates: int, folder: Path) -> None:
+    def raise_if_stopped(self, updates: int) -> None:
         """Say where the run stands.
 
         Raises:
@@ -49,7 +46,7 @@ class StopOnSignal(Callback):
         if self._stopped_by:
             raise Stopped(
                 f"stopped by {self._stopped_by} after {updates} updates; the resume point is "
-                f"written. Go on: {self.command} --resume {folder}"
+                f"written. Go on: {self.points.run.resume_command}"
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -79,7 +76,7 @@ class StopOnSignal(Callback):
         """
         if self._must_stop(trainer):
             self._write(trainer, owes_validation=True)
-            self.raise_if_stopped(trainer.global_step, self.points.run.folder)
+            self.raise_if_stopped(trainer.global_step)
 
     def _must_stop(self, trainer: Trainer) -> bool:
         """Return whether a process has a signal and a resume point can be written now.
