@@ -111,10 +111,10 @@ def test_label_with_one_class_has_no_interval_and_leaves_the_mean():
 def test_resamples_that_miss_a_class_are_skipped_and_counted():
     scores, labels, ids = studies(30, 2)
     labels[:, 1] = 0
-    labels[0, 1] = 1
+    labels[:2, 1] = 1
     result = auroc_intervals(scores, labels, ids)
     rare = result.per_label[1]
-    assert 550 < rare.num_resamples < 720  # 1 - 1/e of them hold the one positive patient
+    assert 800 < rare.num_resamples < 920  # 1 - 1/e^2 of them hold one of the positive patients
     assert result.mean.num_resamples == rare.num_resamples
     assert result.per_label[0].num_resamples == 1000
 
@@ -127,6 +127,17 @@ def test_one_patient_or_no_usable_label_gives_no_interval():
     assert one_patient.num_resamples == 0
     nothing = auroc_intervals(scores, np.zeros_like(labels), [str(i) for i in range(10)]).mean
     assert math.isnan(nothing.value)
+
+
+def test_a_label_of_one_positive_patient_has_no_interval_and_its_mean_has():
+    scores, labels, ids = studies(30, 2, per_patient=2)
+    labels[:, 1] = 0
+    labels[:2, 1] = 1
+    result = auroc_intervals(scores, labels, ids)
+    assert math.isnan(result.per_label[1].low)
+    assert result.mean.low < result.mean.value < result.mean.high
+    once = mean_intervals(np.arange(4.0), np.array([0, 0, 1, 1]), 2, ["a", "b", "c", "c"])
+    assert [math.isnan(interval.low) for interval in once.per_label] == [False, True]
 
 
 def test_mean_intervals_are_means_of_labels_and_pass_over_nan():

@@ -1,12 +1,12 @@
-"""How sure a figure is: percentile intervals from a bootstrap over patients.
+"""How sure a figure is: expanded percentile intervals from a bootstrap over patients.
 
 Studies of one patient are not independent, so patients are drawn, never studies. A resample is
 a row of weights (how often each study was drawn), which turns a thousand AUROCs into one
 cumulative sum. Two encoders are compared on the same resamples.
 
 A resample that lacks a class says nothing about that label: it is left out of the label's
-interval and of the mean's, and `Interval.num_resamples` says how many remain. With a single
-patient there is no interval: its ends are nan.
+interval and of the mean's, and `Interval.num_resamples` says how many remain. Where a figure hangs
+on a single patient there is no interval: its ends are nan. `levels` says which quantiles are taken.
 """
 
 import math
@@ -15,11 +15,15 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Num, Shaped
 
 from simcrop.evaluate.classification import auroc
+from simcrop.evaluate.levels import (
+    patients_of_mean,
+    patients_of_rarer_class,
+    quantile_levels,
+)
 
-PERCENTILES = (2.5, 97.5)
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -137,7 +141,9 @@ def auroc_intervals(
     """Return the AUROC of every label and their mean, with intervals over patients."""
     weights = resample_patients(patient_ids, num_resamples=num_resamples, seed=seed)
     return summarise(
-        _aurocs(scores, labels), resampled_aurocs(scores, labels, weights), patient_ids
+        _aurocs(scores, labels),
+        resampled_aurocs(scores, labels, weights),
+        patients_of_rarer_class(labels, patient_ids),
     )
 
 
@@ -158,7 +164,7 @@ def auroc_differences(
     values = _aurocs(scores, labels) - _aurocs(other_scores, labels)
     resampled = resampled_aurocs(scores, labels, weights)
     resampled -= resampled_aurocs(other_scores, labels, weights)
-    return summarise(values, resampled, patient_ids)
+    return summarise(values, resampled, patients_of_rarer_class(labels, patient_ids))
 
 
 def auroc_over_seeds(
@@ -181,7 +187,7 @@ def auroc_over_seeds(
         for scores in some:
             values += sign * _aurocs(scores, labels) / len(some)
             resampled += sign * resampled_aurocs(scores, labels, weights) / len(some)
-    return summarise(values, resampled, patient_ids)
+    return summarise(values, resampled, patients_of_rarer_class(labels, patient_ids))
 
 
 def mean_intervals(
@@ -220,15 +226,17 @@ def means_intervals(
     def per_patient(values: np.ndarray) -> np.ndarray:
         return np.bincount(cell, values, minlength=len(patients) * num_labels).reshape(shape)
 
-    results, last = {}, (np.empty(0), np.empty(0), np.empty(0))
+    results, last = {}, (np.empty(0), np.empty((0, num_labels)), np.empty(0))
     for name, values in columns.items():
         is_there = ~np.isnan(values)
         if not np.array_equal(is_there, last[0]):  # counts cost as much as sums and rarely differ
             counts = per_patient(is_there.astype(float))
-            last = is_there, counts.sum(axis=0), weights @ counts
+            last = is_there, counts, weights @ counts
         sums = per_patient(np.nan_to_num(values))
         results[name] = summarise(
-            _ratio(sums.sum(axis=0), last[1]), _ratio(weights @ sums, last[2]), patient_ids
+            _ratio(sums.sum(axis=0), last[1].sum(axis=0)),
+            _ratio(weights @ sums, last[2]),
+            (last[1] > 0).sum(axis=0),
         )
     return results
 
@@ -255,25 +263,29 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def summarise(
     values: Float[np.ndarray, " labels"],
     resampled: Float[np.ndarray, "resamples labels"],
-    patient_ids: Sequence[str],
+    num_patients: Num[np.ndarray, " labels"],
 ) -> LabelIntervals:
-    """Join figures with the percentiles of their resamples.
+    """Join figures with the quantiles of their resamples.
 
-    A resample that misses a scored label leaves the mean's interval too; with one patient there is
-    no interval.
+    A resample that misses a scored label leaves the mean's interval too.
+
+    Args:
+        values: the figures.
+        resampled: the same of every resample of the patients.
+        num_patients: on how many patients each figure hangs; with one there is no interval.
     """
-    if len(set(patient_ids)) < 2:
-        resampled = np.full_like(resampled, np.nan)
     table = np.vstack([values, resampled])
     is_scored = ~np.isnan(values)
     means = table[:, is_scored].mean(axis=1) if is_scored.any() else np.full(len(table), np.nan)
-    *per_label, mean = (_interval(column[0], column[1:]) for column in (*table.T, means))
+    counts = (*num_patients.tolist(), patients_of_mean(num_patients[is_scored]))
+    columns = zip((*table.T, means), counts, strict=True)
+    *per_label, mean = (_interval(column[0], column[1:], n) for column, n in columns)
     return LabelIntervals(tuple(per_label), mean)
 
 
-def _interval(value: float, resampled: np.ndarray) -> Interval:
-    kept = resampled[~np.isnan(resampled)]
-    if math.isnan(value) or not len(kept):
+def _interval(value: float, resampled: np.ndarray, num_patients: float | int) -> Interval:
+    kept, levels = resampled[~np.isnan(resampled)], quantile_levels(num_patients)
+    if math.isnan(value) or math.isnan(levels[0]) or not len(kept):
         return Interval(float(value), math.nan, math.nan, 0)
-    low, high = np.percentile(kept, PERCENTILES)
+    low, high = np.quantile(kept, levels)
     return Interval(float(value), float(low), float(high), len(kept))

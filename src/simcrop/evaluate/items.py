@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from simcrop.data.atomic import atomic_path
 from simcrop.data.splits import hash_of
 from simcrop.errors import DataError, complain
+from simcrop.evaluate.levels import patients_of_rarer_class, patients_with
 
 _TRUTH = "truth:"
 _IDS = ("item_id", "patient_id")
@@ -62,6 +63,13 @@ class Items:
     def hash(self) -> str:
         """Names the set of items; values of two models are paired only where it is the same."""
         return hash_of(self.item_ids)
+
+    @property
+    def num_patients(self) -> Int[np.ndarray, " labels"]:
+        """How many patients the figure of each label hangs on; see `levels`."""
+        if self.truth is not None:
+            return patients_of_rarer_class(self.truth, self.patient_ids)
+        return patients_with(~np.isnan(self.values), self.patient_ids)
 
 
 def items_of_groups(

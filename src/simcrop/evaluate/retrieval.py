@@ -120,7 +120,8 @@ def evaluate_retrieval(
     weights = resample_patients(patients, num_resamples=num_resamples, seed=seed)
     weights = np.vstack([np.ones(len(rank)), weights])
     medians = weighted_median(rank, weights)
-    median = summarise(medians[:1], medians[1:, None], patients).per_label[0]
+    num_patients = np.array([len(set(patients))])
+    median = summarise(medians[:1], medians[1:, None], num_patients).per_label[0]
     return Recall(
         query=query,
         candidate=candidate,

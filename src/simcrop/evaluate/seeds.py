@@ -18,6 +18,7 @@ from simcrop.evaluate.intervals import (
     weighted_auroc,
 )
 from simcrop.evaluate.items import Items
+from simcrop.evaluate.levels import patients_of_mean
 
 NUM_RESAMPLES = 1000
 
@@ -35,7 +36,7 @@ def mean_over_seeds(
     Raises:
         ValueError: if there is no run, or the runs are not of the same items.
     """
-    return _over_seeds(_table(runs, num_resamples, seed), _patients(runs), seed)
+    return _over_seeds(_table(runs, num_resamples, seed), _any_of(runs), seed)
 
 
 def difference_over_seeds(
@@ -59,7 +60,7 @@ def difference_over_seeds(
         raise ValueError("the two were measured on different items")
     table = _table({s: runs[s] for s in shared}, num_resamples, seed)
     table -= _table({s: others[s] for s in shared}, num_resamples, seed)
-    return _over_seeds(table, _patients(runs), seed)
+    return _over_seeds(table, _any_of(runs), seed)
 
 
 def mean_of_labels(
@@ -93,19 +94,20 @@ def _table(
         raise ValueError("no run; expected at least one seed")
     if len({items.hash for items in runs.values()}) > 1:
         raise ValueError("the seeds were measured on different items")
-    patients = _patients(runs)
+    patients = _any_of(runs).patient_ids
     weights = resample_patients(patients, num_resamples=num_resamples, seed=seed)
     weights = np.vstack([np.ones(len(patients)), weights])
     return np.stack([mean_of_labels(runs[s], weights) for s in sorted(runs)])
 
 
-def _patients(runs: Mapping[int, Items]) -> tuple[str, ...]:
-    return next(iter(runs.values())).patient_ids
+def _any_of(runs: Mapping[int, Items]) -> Items:
+    return next(iter(runs.values()))
 
 
-def _over_seeds(table: np.ndarray, patients: tuple[str, ...], seed: int) -> Interval:
+def _over_seeds(table: np.ndarray, items: Items, seed: int) -> Interval:
     """Average over seeds; every resample of the patients has a draw of the seeds of its own."""
     num_seeds, num_resamples = len(table), table.shape[1] - 1
     drawn = np.random.default_rng(seed).integers(num_seeds, size=(num_seeds, num_resamples))
     resampled = np.take_along_axis(table[:, 1:], drawn, axis=0).mean(axis=0)
-    return summarise(table[:, 0].mean(keepdims=True), resampled[:, None], patients).mean
+    num_patients = np.array([patients_of_mean(items.num_patients)])
+    return summarise(table[:, 0].mean(keepdims=True), resampled[:, None], num_patients).per_label[0]
