@@ -4,8 +4,9 @@ import math
 import numpy as np
 import pytest
 
+from simcrop.evaluate.dice_thresholds import chosen_on, chosen_on_others
 from simcrop.evaluate.grounded_sentence import OWN, SWAPPED, GroundedSentence
-from simcrop.evaluate.grounding import dice_thresholds, evaluate_grounding
+from simcrop.evaluate.grounding import evaluate_grounding
 
 
 def grounded(similarity, swapped, share, body=None, patient="p1", label="nodule"):
@@ -89,18 +90,45 @@ def test_the_threshold_of_dice_comes_from_validation_and_is_applied_per_finding(
         return grounded([high, high, low, low], [0.0, 1, 2, 3], share, label=label)
 
     validation = [made(0.9, 0.5, "nodule"), made(0.4, 0.1, "effusion")]
-    thresholds = dice_thresholds(validation)
-    assert 0.5 < thresholds[OWN]["nodule"] <= 0.9
-    assert 0.1 < thresholds[OWN]["effusion"] <= 0.4
+    thresholds = chosen_on(validation)
+    of_own = thresholds.of_fold[0][OWN]
+    assert 0.5 < of_own["nodule"] <= 0.9
+    assert 0.1 < of_own["effusion"] <= 0.4
     test = [made(0.9, 0.3, "nodule"), made(0.45, 0.3, "effusion"), made(0.95, 0.2, "new")]
     known = evaluate_grounding(test, top_k=1, thresholds=thresholds)
     values = {row.label: row.maps[OWN].dice.value for row in known.rows}
     assert values["nodule"] == 1
-    assert values["effusion"] == pytest.approx(1 if thresholds[OWN]["effusion"] > 0.3 else 2 / 3)
+    assert values["effusion"] == pytest.approx(1 if of_own["effusion"] > 0.3 else 2 / 3)
     assert values["new"] > 0  # by the threshold of all findings together
     unknown = evaluate_grounding(test, top_k=1).mean.maps[OWN]
     assert math.isnan(unknown.dice.value)
-    assert dice_thresholds([grounded(share, share, 0 * share)]) == {}
+    assert not chosen_on([grounded(share, share, 0 * share)]).any
+
+
+def test_a_patients_own_masks_never_choose_its_threshold():
+    share = np.r_[1.0, 1.0, 0.0, 0.0]
+
+    def made(patient, high, low):
+        maps = [high, high, low, low]
+        return grounded(maps, [0.0, 1, 2, 3], share, patient=patient, label="nodule")
+
+    sentences = [made(f"p{i:02}", 0.9, 0.5) for i in range(12)]
+    before = chosen_on_others(sentences)
+    odd = made("p03", 0.2, 0.1)
+    after = chosen_on_others([odd if one.patient_id == "p03" else one for one in sentences])
+    assert after.of(OWN, odd) == before.of(OWN, odd) > 0.5
+    folds = [before.fold_of_patient[one.patient_id] for one in sentences]
+    assert max(map(folds.count, folds)) == 3  # 12 patients in five folds
+    dice = evaluate_grounding(sentences, top_k=1, thresholds=before).mean.maps[OWN].dice
+    assert dice.value == 1
+
+
+def test_a_single_patient_has_no_threshold_of_others():
+    share = np.r_[1.0, 0.0]
+    alone = [grounded(share, share, share, patient="a")] * 2
+    assert not chosen_on_others(alone).any
+    assert math.isnan(chosen_on_others(alone).of(OWN, alone[0]))
+    assert not chosen_on_others([]).any
 
 
 def test_grounding_refuses_an_empty_task_and_broken_maps():

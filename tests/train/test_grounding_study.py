@@ -34,8 +34,20 @@ def test_every_mask_of_the_test_part_is_judged_beside_all_controls(study, phanto
         OWN, "swapped", "mean of others", "random", "position", "position and words",
     }  # fmt: skip
     assert study.num_training_masks > 10
-    assert 0 <= maps[OWN].dice.value <= 1  # validation masks gave thresholds
+    assert 0 <= maps[OWN].dice.value <= 1
+    assert study.thresholds_from == "val"
     assert maps["position and words"].patch_auroc.value > 0.6  # places alone go far
+
+
+@pytest.mark.parametrize("part", ["val", "all"])
+def test_where_validation_is_reported_other_patients_choose_the_thresholds(
+    pretrained, phantom_store, part
+):
+    study = study_grounding(
+        pretrained, phantom_store, part=part, with_edits=False, num_resamples=20
+    )
+    assert study.thresholds_from == "other patients"
+    assert 0 <= study.result.mean.maps[OWN].dice.value <= 1
 
 
 def test_groups_are_parts_of_the_whole(study):
@@ -114,5 +126,5 @@ def test_a_part_without_masks_is_refused(pretrained, phantom_store):
     with pytest.raises(DataError, match="no mask with a sentence or a known label in its part"):
         study_grounding(pretrained, bare, with_edits=False)
     far = study_grounding(pretrained, bare, part="train", with_edits=False, num_resamples=20)
-    assert not far.has_thresholds
+    assert far.thresholds_from == "nobody"
     assert far.faithfulness == ()

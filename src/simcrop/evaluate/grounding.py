@@ -19,11 +19,11 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from jaxtyping import Float
 
+from simcrop.evaluate.dice_thresholds import NO_THRESHOLDS, DiceThresholds
 from simcrop.evaluate.grounded_sentence import OWN, SWAPPED, GroundedSentence
 from simcrop.evaluate.intervals import Interval, LabelIntervals, means_intervals
 from simcrop.evaluate.map_figures import (
     at_peak,
-    best_dice_threshold,
     dice,
     hit_at_k,
     patch_auroc,
@@ -31,7 +31,6 @@ from simcrop.evaluate.map_figures import (
     target_patches,
 )
 
-Thresholds = Mapping[str, Mapping[str, float]]
 DISTANCES = ("distance_mm", "depth_mm")
 
 
@@ -143,7 +142,7 @@ def evaluate_grounding(
     *,
     top_k: int,
     min_relative_share: float = 0.1,
-    thresholds: Thresholds | None = None,
+    thresholds: DiceThresholds = NO_THRESHOLDS,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> GroundingResult:
@@ -153,7 +152,7 @@ def evaluate_grounding(
         sentences: all with maps of the same kinds, on one grid of patches.
         top_k: the k of `hit_at_k`.
         min_relative_share: what makes a patch a target.
-        thresholds: of `dice_thresholds`, from validation sentences; without them Dice is nan.
+        thresholds: of Dice, which is nan without them.
         num_resamples: of the patients.
         seed: draws them.
 
@@ -191,35 +190,11 @@ def evaluate_grounding(
     return GroundingResult(rows, mean, left_out, top_k, min_relative_share, tuple(scored), values)
 
 
-def dice_thresholds(sentences: Sequence[GroundedSentence]) -> Thresholds:
-    """Return by map and label the similarity of the best mean Dice of validation sentences.
-
-    The label "" stands for labels that these sentences do not have: one threshold for all.
-    """
-    scored = [sentence for sentence in sentences if sentence.has_target]
-    if not scored:
-        return {}
-    groups = {"": scored} | {
-        label: [s for s in scored if s.label == label] for label in {s.label for s in scored}
-    }
-    return {
-        name: {
-            label: best_dice_threshold(
-                np.stack([s.maps[name] for s in group]),
-                np.stack([s.mask_share for s in group]),
-                np.stack([s.is_body for s in group]),
-            )
-            for label, group in groups.items()
-        }
-        for name in scored[0].maps
-    }
-
-
 def _score(
     scored: Sequence[GroundedSentence],
     top_k: int,
     min_relative_share: float,
-    thresholds: Thresholds | None,
+    thresholds: DiceThresholds,
 ) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
     """Return the chance level of every sentence, and every figure of every map."""
     body = np.stack([s.is_body for s in scored])
@@ -231,9 +206,7 @@ def _score(
         maps = np.stack([s.maps[name] for s in scored])
         if not np.isfinite(maps[body]).all():
             raise ValueError(f"a similarity of a body patch in the map {name!r} is not finite")
-        of_label = (thresholds or {}).get(name, {})
-        missing = of_label.get("", np.nan)
-        threshold = np.array([of_label.get(s.label, missing) for s in scored])
+        threshold = np.array([thresholds.of(name, s) for s in scored])
         values[name] = {
             "hit": at_peak(target, maps, body).astype(float),
             "hit_at_k": hit_at_k(maps, target, body, top_k),

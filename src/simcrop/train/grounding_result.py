@@ -61,7 +61,7 @@ def grounding_result(
             "split": split,
             "top_k": result.top_k,
             "num_training_masks": study.num_training_masks,
-            "dice_thresholds_from_val": study.has_thresholds,
+            "dice_thresholds_from": study.thresholds_from,
         },
         note=SELECTED_ON_TEST if selected_on_test and study.part == "test" else "",
         items=_items(study),
@@ -75,10 +75,9 @@ def _tables(study: GroundingStudy) -> dict[str, Table]:
     tables = {
         "Sentences on their own volume, over body patches. Chance is the share of body patches in "
         "the finding; swapped is the same sentence on another patient's volume. Dice counts "
-        "voxels of whole patches above a similarity that validation studies chose (a hyphen "
-        "without any). Groups are means over their findings.": findings_table(
-            study.result, study.groups
-        ),
+        "voxels of whole patches above a similarity that validation studies chose, or other "
+        "patients where those are reported (a hyphen without any). Groups are means over their "
+        "findings.": findings_table(study.result, study.groups),
         "The mean over findings, map by map. `position` maps are made of training masks alone and "
         "know no image; with words they also know the side and level that the sentence "
         "names.": controls_table(study.result),

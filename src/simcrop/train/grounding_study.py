@@ -1,7 +1,8 @@
 """The whole evaluation of grounding on a store: figures, controls, groups, edits, examples.
 
-Validation studies choose the thresholds of Dice, training masks make the maps that know no image,
-and the studies of one part are reported.
+Validation studies choose the thresholds of Dice (other patients, where validation studies are
+reported themselves), training masks make the maps that know no image, and the studies of one part
+are reported.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,12 @@ from matplotlib.figure import Figure
 from simcrop.data.store import Store
 from simcrop.data.volume import Volume
 from simcrop.errors import DataError, complain
+from simcrop.evaluate.dice_thresholds import NO_THRESHOLDS, chosen_on, chosen_on_others
 from simcrop.evaluate.faithfulness import FaithfulnessRow, summarise_answers
 from simcrop.evaluate.grounded_sentence import OWN, GroundedSentence
 from simcrop.evaluate.grounding import (
     GroundingResult,
     GroundingRow,
-    dice_thresholds,
     evaluate_grounding,
 )
 from simcrop.evaluate.position_maps import PositionMaps
@@ -31,7 +32,7 @@ from simcrop.train.masks import masks_with_sentences, read_crop, training_masks
 from simcrop.train.pretrained import Pretrained
 
 PARTS = ("train", "val", "test")
-_CHOSEN_ON_VAL = ("train", "test")  # parts whose thresholds of Dice other studies choose
+_HOLDS_VAL = ("val", "all")  # parts that cannot leave the thresholds of Dice to validation studies
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class GroundingStudy:
         faithfulness: what edits of the volumes did, or none if they were not made.
         volume_ids: the volumes reported.
         num_training_masks: behind the maps that know no image.
-        has_thresholds: whether validation studies gave thresholds for Dice.
+        thresholds_from: who chose the thresholds of Dice: `val`, `other patients` or `nobody`.
     """
 
     part: str
@@ -55,7 +56,7 @@ class GroundingStudy:
     faithfulness: tuple[FaithfulnessRow, ...]
     volume_ids: tuple[str, ...]
     num_training_masks: int
-    has_thresholds: bool
+    thresholds_from: str
 
 
 def study_grounding(
@@ -93,10 +94,14 @@ def study_grounding(
     def ground(of: Features) -> list[GroundedSentence]:
         return with_position_maps(ground_store(pretrained, store, of, seed=seed), position)
 
-    validation = features.of("val") if part in _CHOSEN_ON_VAL else None
-    thresholds = dice_thresholds(ground(validation)) if validation and len(validation.index) else {}
     everything = ground(reported)
     sentences = [one for one in everything if not one.is_negated]
+    validation = None if part in _HOLDS_VAL else features.of("val")
+    if validation is None:
+        thresholds, chosen_by = chosen_on_others(sentences), "other patients"
+    else:
+        known = len(validation.index) > 0
+        thresholds, chosen_by = chosen_on(ground(validation)) if known else NO_THRESHOLDS, "val"
     if not any(one.has_target for one in sentences):
         raise DataError(_nothing(store, part, "mask of a positive sentence on a body patch"))
 
@@ -129,7 +134,7 @@ def study_grounding(
         faithfulness=answers,
         volume_ids=tuple(dict.fromkeys(one.volume_id for one in result.scored)),
         num_training_masks=len(masks),
-        has_thresholds=bool(thresholds),
+        thresholds_from=chosen_by if thresholds.any else "nobody",
     )
 
 
@@ -180,7 +185,7 @@ def _embed(pretrained: Pretrained, store: Store, part: str, on_progress: Progres
     volumes = [volume for split in reported for volume in store.volume_ids(split)]
     if not len(masks_with_sentences(store, volumes)):
         raise DataError(_nothing(store, part, "mask with a sentence or a known label"))
-    splits = ("val", part) if part in _CHOSEN_ON_VAL else reported
+    splits = reported if part in _HOLDS_VAL else ("val", part)
     masked = set(masks_with_sentences(store, store.volume_ids())["volume_id"])
     return embed_store(
         pretrained, store, splits=splits, only=masked, with_patches=True, on_progress=on_progress
