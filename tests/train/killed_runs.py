@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -65,19 +64,21 @@ def command(run: RunFolder, store: Store) -> tuple[int, int]:
     if not run.config.exists():
         options = [part for setting in all_settings() for part in ("--set", setting)]
         arguments = ["pretrain", "tiny", "-s", str(store.folder), "-o", str(run.folder), *options]
-    child = subprocess.Popen(
-        [Path(sys.executable).with_name("simcrop"), *arguments], stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+    program = str(Path(sys.executable).with_name("simcrop"))
+    pid = os.posix_spawn(  # not subprocess, which collects a child that ended before it is asked
+        program, [program, *arguments], os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                      (os.POSIX_SPAWN_DUP2, 1, 2)],
     )  # fmt: skip
     read_end, write_end = os.pipe()
     began = time.time()
-    while not has_ended(child.pid):  # until this process, and not one before it, has logged
+    while not has_ended(pid):  # until this process, and not one before it, has logged
         if run.metrics.exists() and run.metrics.stat().st_mtime > began:
             os.write(write_end, b".")
             break
         time.sleep(0.01)
     os.close(write_end)
-    return child.pid, read_end
+    return pid, read_end
 
 
 def has_ended(pid: int) -> bool:
