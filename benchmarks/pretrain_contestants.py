@@ -23,6 +23,7 @@ from simcrop.model.transformer import PreNormBlock
 from simcrop.model.vision_decoder import VisionDecoder
 from simcrop.model.vision_encoder import VisionEncoder
 from simcrop.objectives.reconstruction import patch_loss
+from simcrop.train.machine import give_back_large_blocks
 
 RATIO, SEED = 0.75, 0
 
@@ -191,8 +192,11 @@ def build(name: str, size: Size) -> Contestant:
     voxels, masking = inputs(size)
     encoder, decoder = our_networks(size)
     if name == "ours":
-        parameters = [*encoder.parameters(), *decoder.parameters()]
-        return Contestant(parameters, lambda: our_loss(encoder, decoder, voxels, masking))
+        networks = nn.ModuleList([encoder, decoder])
+        give_back_large_blocks(networks)  # as `simcrop pretrain` does
+        return Contestant(
+            networks.parameters(), lambda: our_loss(encoder, decoder, voxels, masking)
+        )
     if name == "monai":
         network = _monai(size, encoder, decoder)
         target, hidden = size.grid.cut(voxels), masking.is_masked.float()

@@ -16,6 +16,7 @@ from simcrop.config import override
 from simcrop.objectives.alignment import similarity_map
 from simcrop.objectives.contrast import AlignmentInput, within_report
 from simcrop.recipes import load_recipe
+from simcrop.train.machine import give_back_large_blocks
 from simcrop.train.rehearsal import TextLengths, rehearsal, rehearsal_batch
 
 REPORT = TextLengths(findings_words=297, report_words=334, sentences=20)
@@ -38,6 +39,7 @@ def build(setting: str, name: str) -> Contestant:
     config = override(load_recipe("paper"), [*settings])
     torch.manual_seed(config.seed)
     module = rehearsal(config)
+    give_back_large_blocks(module.simcrop)
     encoder = module.text_encoder
     batch = rehearsal_batch(config, encoder.dim, 1, REPORT)
     ids = torch.arange(REPORT.findings_words)[None]

@@ -3,6 +3,7 @@
 Paper: multi-modal masked modelling, radiograph reconstruction loss.
 """
 
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -38,7 +39,7 @@ def patch_loss(
     this value times the mask ratio.
     """
     target = normalise_patches(target) if normalise else target
-    squared = (predicted - target).square()
+    squared = F.mse_loss(predicted, target, reduction="none")  # keeps no difference beside it
     if is_counted is not None:
         squared = squared * is_counted
     if count is not None:

@@ -25,7 +25,7 @@ from simcrop.train.exports import Export, Exports
 from simcrop.train.features import check_contracts
 from simcrop.train.lock import only_here
 from simcrop.train.loggers import check_loggers, extra_loggers
-from simcrop.train.machine import Machine, machine_for, quiet_lightning
+from simcrop.train.machine import Machine, give_back_large_blocks, machine_for, quiet_lightning
 from simcrop.train.metrics_file import MetricsFile
 from simcrop.train.moments import made_update
 from simcrop.train.networks import build_simcrop, set_up_blocks
@@ -85,6 +85,7 @@ def pretrain(
         texts = _text_states(config, store, text_encoder, on_progress)
         data = _data(config, store, texts, point.step)
         module = _module(config, text_encoder, texts, data, initial=point.path is None)
+        give_back_large_blocks(module.simcrop)
         module.on_bad_batch = rank_zero_only(run.note_bad_batch)
         rank_zero_only(run.note_length)(_num_updates(config, data))
         _fit(module, data, run, machine, point, on_progress)
