@@ -12,7 +12,8 @@ def _steps(monkeypatch):
     """Footprints of round numbers, where real ones take a second each."""
 
     def made_up(config, num_studies, text, *, is_bf16):
-        return plan.Footprint(10**9 + num_studies * 10**8, 10**8, 3 * 10**8, num_studies * 10**12)
+        peak = 10**9 + num_studies * 10**8
+        return plan.Footprint(peak, 10**8, 3 * 10**8, 0, num_studies * 10**12)
 
     monkeypatch.setattr(plan, "footprint", made_up)
 

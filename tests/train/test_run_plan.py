@@ -1,5 +1,7 @@
 """What a plan predicts: memory against the allocator, work by arithmetic, days and storage."""
 
+import math
+
 import pytest
 from torch.profiler import ProfilerActivity, profile
 
@@ -98,8 +100,10 @@ def steps(monkeypatch):
     """Footprints of round numbers: 10 GB and 4 more per study, 2 TFLOP per study."""
 
     def made_up(config, num_studies, text, *, is_bf16):
+        waiting = num_studies - (config.optimizer.micro_batch or num_studies)
+        work = 2 if config.alignment.volume_pass == "masked" else 5
         peak = (10 + 4 * num_studies) * GB
-        return plan.Footprint(peak, 2 * GB, 8 * GB, num_studies * 2 * 10**12)
+        return plan.Footprint(peak, 2 * GB, 8 * GB, waiting * GB, num_studies * work * 10**12)
 
     monkeypatch.setattr(plan, "footprint", made_up)
 
@@ -127,6 +131,29 @@ def test_fsdp_spreads_weights_gradients_and_averages(steps):
     trainer = RECIPES["paper"].trainer.model_copy(update={"strategy": "fsdp"})
     config = RECIPES["paper"].model_copy(update={"trainer": trainer})
     assert make_plan(config, Machine(gpus=8)).peak_bytes == (10 + 4 * 14 - 7) * GB
+
+
+def test_studies_that_wait_in_the_hosts_memory_take_none_of_a_gpu(steps):
+    found = make_plan(tiny("optimizer.micro_batch=2"), Machine(), studies=96)
+    assert found.peak_bytes == (10 + 4 * 8 - 6) * GB
+
+
+def test_what_waits_are_the_studies_beyond_the_micro_batch():
+    def waiting(micro_batch):
+        config = tiny(f"optimizer.micro_batch={micro_batch}", "alignment.negatives=batch")
+        return footprint(config, 8, TEXT, is_bf16=False).waiting_bytes
+
+    assert waiting("null") == waiting(9) == 0
+    assert waiting(2) == 6 * waiting(7)
+    voxels = math.prod(tiny().volume.crop_shape)
+    assert waiting(7) >= 5 * voxels  # float32, and whether they are padding
+
+
+@pytest.mark.parametrize(("every", "work"), [(1, 5), (4, 2 + 3 / 4)])
+def test_a_second_pass_in_every_nth_batch_counts_as_often(every, work, steps):
+    settings = ("alignment.volume_pass=unmasked", f"alignment.pass_every={every}")
+    found = make_plan(tiny(*settings), Machine(), studies=96)
+    assert found.flops_per_study == pytest.approx(work * 10**12)
 
 
 def test_steps_count_as_they_are(steps):

@@ -79,7 +79,7 @@ def _lines(plan: "Plan", name: str, gpus: list[str]) -> list[str]:
             f"          {fits if plan.largest_batch else f'not even one study fits into {room}'}"
         )
     lines += [
-        f"work      {plan.step.flops / 1e12:.2f} TFLOP per batch, "
+        f"work      {plan.flops_per_study * plan.batch / 1e12:.2f} TFLOP per batch, "
         f"{plan.flops_per_study / 1e12:.2f} per study",
         f"updates   {plan.updates:,} of {plan.studies_per_update} studies, {plan.epochs:g} epochs",
         "",

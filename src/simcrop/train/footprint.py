@@ -34,12 +34,15 @@ class Footprint:
         peak_bytes: most bytes alive at a time: weights, AdamW's averages, gradients, activations.
         trained_bytes: of the weights that train, in fp32; gradients take as much again.
         state_bytes: alive between steps: all weights and AdamW's averages.
+        waiting_bytes: of the peak, the studies that on a GPU wait in the host's memory, where a
+            batch goes through the networks in parts (`optimizer.micro_batch`).
         flops: of the matrix products, recomputation included, two per multiplication and addition.
     """
 
     peak_bytes: int
     trained_bytes: int
     state_bytes: int
+    waiting_bytes: int
     flops: int
 
 
@@ -53,7 +56,7 @@ def footprint(config: Config, num_studies: int, text: TextLengths, *, is_bf16: b
         state = live.now - trained
         live.start()
         step()
-    return Footprint(live.peak, trained, state, live.flops)
+    return Footprint(live.peak, trained, state, step.waiting_bytes, live.flops)
 
 
 class Step:
@@ -76,6 +79,14 @@ class Step:
         for parameter in self.trained:
             parameter.grad = torch.zeros_like(parameter)
         self.optimizer.step()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the batch that are not in the part at hand."""
+        at_once = self.module.config.optimizer.micro_batch or len(self.batch)
+        rest = self.batch.rows(slice(at_once, None))
+        tensors = (value for value in vars(rest).values() if isinstance(value, Tensor))
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def __call__(self) -> None:
         """Run it."""

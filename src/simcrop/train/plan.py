@@ -49,12 +49,12 @@ class Plan:
 
     Attributes:
         batch: studies per GPU and batch, as configured.
-        step: what a batch of that size takes.
+        step: what the dearest batch of that size takes, one with a second pass if there is such.
         peak_bytes: of a GPU, with what several GPUs need for their exchange.
         largest_batch: most studies per GPU that fit; 0 where not even one does.
         studies_per_update: over all GPUs and accumulated batches.
         updates: of the whole run.
-        flops_per_study: of the matrix products.
+        flops_per_study: of the matrix products, averaged over batches.
         epochs: passes over the training studies.
         studies: in the training set.
         bytes_per_study: of int16 voxels that an epoch reads of each study.
@@ -103,9 +103,10 @@ def make_plan(
         return footprint(config, batch, longest(config), is_bf16=is_bf16)
 
     def peak(taken: Footprint) -> int:
+        on_device = taken.peak_bytes - taken.waiting_bytes
         if config.trainer.strategy == "fsdp":  # weights, gradients and two averages are spread
-            return taken.peak_bytes - 4 * taken.trained_bytes * (machine.gpus - 1) // machine.gpus
-        return taken.peak_bytes + (taken.trained_bytes if machine.gpus > 1 else 0)
+            return on_device - 4 * taken.trained_bytes * (machine.gpus - 1) // machine.gpus
+        return on_device + (taken.trained_bytes if machine.gpus > 1 else 0)
 
     per_update = settings.batch_size * settings.accumulate * machine.gpus
     if per_update > studies:
@@ -133,12 +134,23 @@ def make_plan(
         largest_batch=largest,
         studies_per_update=per_update,
         updates=updates,
-        flops_per_study=own.flops / settings.batch_size,
+        flops_per_study=_mean_flops(config, own, is_bf16=is_bf16) / settings.batch_size,
         epochs=float(settings.length) if is_epochs else updates * per_update / studies,
         studies=studies,
         bytes_per_study=2 * prod(config.volume.crop_shape),
         is_bf16=is_bf16,
     )
+
+
+def _mean_flops(config: Config, dearest: Footprint, *, is_bf16: bool) -> float:
+    """Return the work of a batch, averaged where only every n-th has a second pass."""
+    every = config.alignment.pass_every
+    if every == 1 or config.alignment.volume_pass == "masked":
+        return float(dearest.flops)
+    alignment = config.alignment.model_copy(update={"volume_pass": "masked"})
+    without = config.model_copy(update={"alignment": alignment})
+    other = footprint(without, config.optimizer.batch_size, longest(config), is_bf16=is_bf16)
+    return (dearest.flops + (every - 1) * other.flops) / every
 
 
 def largest_that_fits(peak: Callable[[int], int], room: int, batch: int, bytes_of: int) -> int:
