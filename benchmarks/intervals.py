@@ -26,7 +26,7 @@ from simcrop.evaluate.intervals import (
     weighted_auroc,
     weighted_average_precision,
 )
-from simcrop.evaluate.levels import patients_of_rarer_class
+from simcrop.evaluate.levels import Support
 from simcrop.evaluate.scorecard import operating_points, score
 
 PERSON, NOISE, WORSE = (
@@ -89,8 +89,8 @@ def coverage(rounds: int, patients: int, prevalence: float) -> dict[str, float]:
         columns = [scores[:, 0], labels[:, 0]]
         value = np.array([average_precision_score(columns[1], columns[0])])
         spread = weighted_average_precision(*columns, weights)
-        behind = patients_of_rarer_class(labels[:, :1], ids)
-        count("average precision", summarise(value, spread[:, None], behind).mean, precision)
+        support = Support.of_classes(labels[:, :1], ids)
+        count("average precision", summarise(value, spread[:, None], support).mean, precision)
         values = 0.3 + person[:, 0] + rng.normal(size=2 * patients)
         mean = mean_intervals(
             values, np.zeros(2 * patients, dtype=int), 1, ids, num_resamples=NUM_RESAMPLES

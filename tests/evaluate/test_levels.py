@@ -8,49 +8,58 @@ from scipy.stats import norm
 
 from simcrop.evaluate.intervals import auroc_intervals, mean_intervals
 from simcrop.evaluate.items import Items
-from simcrop.evaluate.levels import (
-    patients_of_mean,
-    patients_of_rarer_class,
-    patients_with,
-    quantile_levels,
-)
+from simcrop.evaluate.levels import Support
 
 
-@pytest.mark.parametrize(("n", "low"), [(5, 0.00095), (10, 0.0085), (20, 0.0159), (100, 0.0231)])
-def test_levels_are_those_of_the_published_formula(n, low):
-    """Phi(-sqrt(n / (n - 1)) t), with t of 4, 9, 19 and 99 degrees of freedom from tables."""
-    t = {5: 2.776, 10: 2.262, 20: 2.093, 100: 1.984}[n]
-    assert quantile_levels(n)[0] == pytest.approx(norm.cdf(-math.sqrt(n / (n - 1)) * t), rel=2e-3)
-    assert quantile_levels(n)[0] == pytest.approx(low, rel=0.02)
+def of_counts(*counts: int, total: int = 1000) -> Support:
+    return Support.of_sample(np.array(counts), total)
 
 
-def test_levels_go_out_with_fewer_patients_and_are_even():
-    lows = [quantile_levels(n)[0] for n in (2, 2.5, 3, 10, 100, 1e9)]
-    assert lows == sorted(lows)
+@pytest.mark.parametrize(("n", "t"), [(5, 2.776), (10, 2.262), (20, 2.093), (100, 1.984)])
+def test_levels_are_those_of_the_published_formula(n, t):
+    """Phi(-sqrt(n / (n - 1)) t), with t of n - 1 degrees of freedom from tables."""
+    low, high = of_counts(n).levels()[0]
+    assert low == pytest.approx(norm.cdf(-math.sqrt(n / (n - 1)) * t), rel=2e-3)
+    assert low + high == pytest.approx(1)
+
+
+def test_levels_go_out_with_fewer_patients_and_one_has_none():
+    lows = of_counts(2, 3, 10, 100, 10**9).levels()[:, 0]
+    assert lows.tolist() == sorted(lows)
     assert lows[-1] == pytest.approx(0.025)
-    assert sum(quantile_levels(7)) == pytest.approx(1)
+    assert np.isnan(of_counts(0, 1).levels()).all()
 
 
-@pytest.mark.parametrize("n", [0, 1])
-def test_fewer_than_two_patients_have_no_levels(n):
-    assert np.isnan(quantile_levels(n)).all()
+def test_two_classes_are_two_samples_as_welch_has_them():
+    ids = [f"p{i}" for i in range(40)]
+    labels = np.stack([np.arange(40) < 20, np.arange(40) < 6, np.arange(40) < 1], axis=1)
+    support = Support.of_classes(labels, ids)
+    welch = [(1 / m + 1 / n) ** 2 / (1 / m**2 / (m - 1) + 1 / n**2 / (n - 1)) for m, n in
+             ((20, 20), (6, 34))]  # fmt: skip
+    np.testing.assert_allclose(support.freedom, [*welch, 0])
+    assert welch[0] == pytest.approx(38)
+    assert support.share[0] == pytest.approx(19 / 20)
+    assert 5 / 6 < support.share[1] < 33 / 34
 
 
-def test_patients_are_counted_once_and_those_of_the_rarer_class():
+def test_patients_are_counted_once_and_on_both_sides():
     ids = ["a", "a", "b", "c", "c"]
-    labels = np.array([[1, 0], [1, 0], [0, 0], [0, 0], [1, 0]])
-    assert patients_with(labels == 1, ids).tolist() == [2, 0]
-    assert patients_of_rarer_class(labels, ids).tolist() == [2, 0]  # c is on both sides
-    assert patients_of_rarer_class(1 - labels, ids).tolist() == [2, 0]
+    labels = np.array([[1, 0], [1, 0], [0, 0], [0, 0], [1, 0]])  # c has both kinds
+    assert Support.of_classes(labels, ids).freedom.tolist() == [2, 0]
     values = np.where(labels == 1, 0.5, np.nan)
     items = Items("m", "dice", tuple("vwxyz"), tuple(ids), ("one", "two"), values)
-    assert items.num_patients.tolist() == [2, 0]
+    assert items.support.freedom.tolist() == [1, 0]
+    assert items.support.num_patients == 3
 
 
-def test_a_mean_hangs_on_the_harmonic_mean_of_its_labels():
-    assert patients_of_mean(np.array([10, 10])) == pytest.approx(10)
-    assert patients_of_mean(np.array([4, 0, 12])) == pytest.approx(6)
-    assert patients_of_mean(np.array([0])) == 0
+def test_a_mean_knows_more_than_a_label_and_no_more_than_its_patients():
+    scored = np.array([True, True])
+    assert of_counts(10, 10).of_mean(scored).freedom[0] == pytest.approx(18)
+    assert of_counts(10, 10, total=12).of_mean(scored).freedom[0] == 11
+    assert of_counts(10, 10).of_mean(scored).share[0] == pytest.approx(0.9)
+    assert of_counts(10, 1).of_mean(scored).freedom[0] > 1
+    assert of_counts(1, 1).of_mean(scored).freedom[0] == 0
+    assert of_counts(5, 0).of_mean(~scored).freedom[0] == 0
 
 
 @pytest.mark.parametrize(("patients", "prevalence"), [(12, 0.5), (40, 0.15)])

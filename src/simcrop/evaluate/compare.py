@@ -78,7 +78,7 @@ def compare(
     tables = {name: _table(items, weights) for name, items in aligned.items()}
 
     def summary(table: Float[np.ndarray, "rows labels"]) -> LabelIntervals:
-        return summarise(table[0], table[1:], first.num_patients)
+        return summarise(table[0], table[1:], first.support)
 
     is_independent = len(set(first.patient_ids)) == len(first.patient_ids)
     return Comparison(

@@ -15,14 +15,10 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, Num, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from simcrop.evaluate.classification import auroc
-from simcrop.evaluate.levels import (
-    patients_of_mean,
-    patients_of_rarer_class,
-    quantile_levels,
-)
+from simcrop.evaluate.levels import Support
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -143,7 +139,7 @@ def auroc_intervals(
     return summarise(
         _aurocs(scores, labels),
         resampled_aurocs(scores, labels, weights),
-        patients_of_rarer_class(labels, patient_ids),
+        Support.of_classes(labels, patient_ids),
     )
 
 
@@ -164,7 +160,7 @@ def auroc_differences(
     values = _aurocs(scores, labels) - _aurocs(other_scores, labels)
     resampled = resampled_aurocs(scores, labels, weights)
     resampled -= resampled_aurocs(other_scores, labels, weights)
-    return summarise(values, resampled, patients_of_rarer_class(labels, patient_ids))
+    return summarise(values, resampled, Support.of_classes(labels, patient_ids))
 
 
 def auroc_over_seeds(
@@ -187,7 +183,7 @@ def auroc_over_seeds(
         for scores in some:
             values += sign * _aurocs(scores, labels) / len(some)
             resampled += sign * resampled_aurocs(scores, labels, weights) / len(some)
-    return summarise(values, resampled, patients_of_rarer_class(labels, patient_ids))
+    return summarise(values, resampled, Support.of_classes(labels, patient_ids))
 
 
 def mean_intervals(
@@ -236,7 +232,7 @@ def means_intervals(
         results[name] = summarise(
             _ratio(sums.sum(axis=0), last[1].sum(axis=0)),
             _ratio(weights @ sums, last[2]),
-            (last[1] > 0).sum(axis=0),
+            Support.of_sample((last[1] > 0).sum(axis=0), len(patients)),
         )
     return results
 
@@ -263,7 +259,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def summarise(
     values: Float[np.ndarray, " labels"],
     resampled: Float[np.ndarray, "resamples labels"],
-    num_patients: Num[np.ndarray, " labels"],
+    support: Support,
 ) -> LabelIntervals:
     """Join figures with the quantiles of their resamples.
 
@@ -272,20 +268,20 @@ def summarise(
     Args:
         values: the figures.
         resampled: the same of every resample of the patients.
-        num_patients: on how many patients each figure hangs; with one there is no interval.
+        support: what the figures hang on; with one patient there is no interval.
     """
     table = np.vstack([values, resampled])
     is_scored = ~np.isnan(values)
     means = table[:, is_scored].mean(axis=1) if is_scored.any() else np.full(len(table), np.nan)
-    counts = (*num_patients.tolist(), patients_of_mean(num_patients[is_scored]))
-    columns = zip((*table.T, means), counts, strict=True)
-    *per_label, mean = (_interval(column[0], column[1:], n) for column, n in columns)
+    levels = (*support.levels(), *support.of_mean(is_scored).levels())
+    columns = zip((*table.T, means), levels, strict=True)
+    *per_label, mean = (_interval(column[0], column[1:], both) for column, both in columns)
     return LabelIntervals(tuple(per_label), mean)
 
 
-def _interval(value: float, resampled: np.ndarray, num_patients: float | int) -> Interval:
-    kept, levels = resampled[~np.isnan(resampled)], quantile_levels(num_patients)
-    if math.isnan(value) or math.isnan(levels[0]) or not len(kept):
+def _interval(value: float, resampled: np.ndarray, levels: np.ndarray) -> Interval:
+    kept = resampled[~np.isnan(resampled)]
+    if math.isnan(value) or np.isnan(levels).any() or not len(kept):
         return Interval(float(value), math.nan, math.nan, 0)
     low, high = np.quantile(kept, levels)
     return Interval(float(value), float(low), float(high), len(kept))

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 
 from simcrop.data.atomic import atomic_path
 from simcrop.data.splits import hash_of
 from simcrop.errors import DataError, complain
-from simcrop.evaluate.levels import patients_of_rarer_class, patients_with
+from simcrop.evaluate.levels import Support
 
 _TRUTH = "truth:"
 _IDS = ("item_id", "patient_id")
@@ -65,11 +65,11 @@ class Items:
         return hash_of(self.item_ids)
 
     @property
-    def num_patients(self) -> Int[np.ndarray, " labels"]:
-        """How many patients the figure of each label hangs on; see `levels`."""
+    def support(self) -> Support:
+        """What the figures of the labels hang on."""
         if self.truth is not None:
-            return patients_of_rarer_class(self.truth, self.patient_ids)
-        return patients_with(~np.isnan(self.values), self.patient_ids)
+            return Support.of_classes(self.truth, self.patient_ids)
+        return Support.of_values(~np.isnan(self.values), self.patient_ids)
 
 
 def items_of_groups(

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Shaped
 from scipy.special import gammaln
 
 from simcrop.evaluate.intervals import Interval, means_intervals, resample_patients, summarise
+from simcrop.evaluate.levels import Support
 from simcrop.evaluate.tables import Table, format_interval
 
 DEPTHS = (1, 5, 10, 50)
@@ -120,8 +121,8 @@ def evaluate_retrieval(
     weights = resample_patients(patients, num_resamples=num_resamples, seed=seed)
     weights = np.vstack([np.ones(len(rank)), weights])
     medians = weighted_median(rank, weights)
-    num_patients = np.array([len(set(patients))])
-    median = summarise(medians[:1], medians[1:, None], num_patients).per_label[0]
+    support = Support.of_values(np.ones((len(rank), 1), dtype=bool), patients)
+    median = summarise(medians[:1], medians[1:, None], support).per_label[0]
     return Recall(
         query=query,
         candidate=candidate,

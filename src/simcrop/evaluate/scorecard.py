@@ -25,7 +25,7 @@ from simcrop.evaluate.intervals import (
     weighted_auroc,
     weighted_average_precision,
 )
-from simcrop.evaluate.levels import patients_of_rarer_class
+from simcrop.evaluate.levels import Support
 
 FIGURES = ("auroc", "average_precision", "f1", "balanced_accuracy")
 
@@ -149,14 +149,14 @@ def score(
     weights = resample_patients(patient_ids, num_resamples=num_resamples, seed=seed)
     weights = np.vstack([np.ones(len(labels)), weights])
     is_taken = scores >= points.thresholds
-    num_patients = patients_of_rarer_class(labels, patient_ids)
+    support = Support.of_classes(labels, patient_ids)
 
     def over_labels(
         figure: Callable[..., Float[np.ndarray, " resamples"]], answers: np.ndarray
     ) -> LabelIntervals:
         columns = [figure(a, y, weights) for a, y in zip(answers.T, labels.T, strict=True)]
         table = np.stack(columns, axis=1)
-        return summarise(table[0], table[1:], num_patients)
+        return summarise(table[0], table[1:], support)
 
     scaled = with_temperature(scores, points.temperatures)
     return Scorecard(
@@ -191,5 +191,6 @@ def _classes(
     occurring = [c for c in range(C) if (truth == c).any()]
     per_class = np.stack([f1(answer == c, labels[:, c], weights) for c in occurring])
     table = np.stack([accuracy, per_class.mean(axis=0)], axis=1)
-    both = summarise(table[0], table[1:], np.full(2, len(set(patient_ids)))).per_label
+    support = Support.of_values(np.ones((len(labels), 2), dtype=bool), patient_ids)
+    both = summarise(table[0], table[1:], support).per_label
     return Classes(both[0], both[1], confusion)

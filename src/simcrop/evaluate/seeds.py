@@ -18,7 +18,6 @@ from simcrop.evaluate.intervals import (
     weighted_auroc,
 )
 from simcrop.evaluate.items import Items
-from simcrop.evaluate.levels import patients_of_mean
 
 NUM_RESAMPLES = 1000
 
@@ -109,5 +108,5 @@ def _over_seeds(table: np.ndarray, items: Items, seed: int) -> Interval:
     num_seeds, num_resamples = len(table), table.shape[1] - 1
     drawn = np.random.default_rng(seed).integers(num_seeds, size=(num_seeds, num_resamples))
     resampled = np.take_along_axis(table[:, 1:], drawn, axis=0).mean(axis=0)
-    num_patients = np.array([patients_of_mean(items.num_patients)])
-    return summarise(table[:, 0].mean(keepdims=True), resampled[:, None], num_patients).per_label[0]
+    support = items.support.of_mean(items.support.freedom > 0)
+    return summarise(table[:, 0].mean(keepdims=True), resampled[:, None], support).per_label[0]
