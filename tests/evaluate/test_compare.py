@@ -76,12 +76,14 @@ def test_values_are_compared_by_their_means():
     assert [one.value for one in found.differences["y"].per_label] == pytest.approx(gap)
 
 
-def test_values_that_one_run_lacks_leave_both_and_are_counted():
+@pytest.mark.parametrize("lacking", [np.nan, np.inf])
+def test_values_that_one_run_lacks_leave_both_and_are_counted(lacking):
     one, other = hits(0), hits(1)
-    other.values[0, 0] = np.nan
+    other.values[0, 0] = lacking
     found = compare({"x": one, "y": other})
     assert found.num_unpaired == 1
     assert found.values["x"].per_label[0].value == pytest.approx(np.nanmean(one.values[1:, 0]))
+    assert np.isfinite(found.differences["y"].mean.high)
 
 
 def test_a_run_does_not_differ_from_itself():

@@ -112,8 +112,12 @@ def _table(items: Items, weights: Float[np.ndarray, "rows items"]) -> Float[np.n
 
 
 def _paired(runs: dict[str, Items]) -> tuple[dict[str, Items], int]:
-    """Return the runs with the values that all of them have, and how many are left out."""
-    missing = np.stack([np.isnan(items.values) for items in runs.values()])
+    """Return the runs with the values that all of them have, and how many are left out.
+
+    An infinite value, the distance to a structure that was not found, is none, as in the means of
+    a single run.
+    """
+    missing = np.stack([~np.isfinite(items.values) for items in runs.values()])
     is_missing = missing.any(axis=0)
     kept = {
         name: replace(items, values=np.where(is_missing, np.nan, items.values))
