@@ -2,9 +2,15 @@
 
 import pytest
 import torch
+from torch import nn
 
 from reference import networks as reference
-from simcrop.model.projection import ProjectionHead, pool_sentences
+from simcrop.model.projection import (
+    ProjectionHead,
+    StandardisedHead,
+    has_words,
+    pool_sentences,
+)
 
 SENTENCE_OF_WORD = torch.tensor([[0, 1, 1, 2, 0, 2, 2, 0], [0, 3, 1, 1, 1, 0, 0, 0]])
 
@@ -57,7 +63,28 @@ def test_the_head_is_linear_gelu_norm_linear():
 @pytest.mark.parametrize("scale", [0.5, 100.0])
 def test_a_head_that_normalises_its_input_ignores_scale_and_offset(scale):
     torch.manual_seed(0)
-    head = ProjectionHead(5, 7, normalise_input=True).double()
+    head = ProjectionHead(5, 7, first=nn.LayerNorm(5, elementwise_affine=False)).double()
     states = words() * 10
     torch.testing.assert_close(head(states * scale + 3.0), head(states), rtol=1e-4, atol=1e-3)
     assert len(list(head.parameters())) == len(list(ProjectionHead(5, 7).parameters()))
+
+
+def test_a_standardised_head_reads_deviations_and_starts_without_a_place():
+    draw = torch.Generator().manual_seed(0)
+    position, tokens = torch.randn(6, 5, generator=draw), torch.randn(3, 6, 5, generator=draw)
+    head = StandardisedHead(position, 7)
+    head.standardise.see(head.standardise.moments(tokens))
+    usual = tokens.mean(dim=0, keepdim=True)
+    torch.testing.assert_close(head(usual), head.projection.bias.expand(1, 6, 7))
+    nn.init.normal_(head.place.weight)
+    places = torch.tensor([[4, 0], [1, 2], [5, 3]])
+    some = tokens.gather(1, places[..., None].expand(-1, -1, 5))
+    expected = head(tokens).gather(1, places[..., None].expand(-1, -1, 7))
+    torch.testing.assert_close(head(some, places), expected)
+    said = head(usual) - head.projection.bias
+    torch.testing.assert_close(said[0], position @ head.place.weight.T)
+
+
+def test_a_sentence_has_words_where_one_is_numbered_so():
+    numbers = torch.tensor([[0, 1, 1, 3], [0, 0, 0, 0]])
+    assert has_words(numbers, 3).tolist() == [[True, False, True], [False] * 3]

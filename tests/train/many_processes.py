@@ -38,6 +38,7 @@ FORMS = {
         "alignment.volume_pass=unmasked",
         "alignment.pass_ratio=0.25",
     ),
+    "standardised": (*PER_IMAGE, "alignment.standardise=true", "alignment.volume_pass=unmasked"),
     "instance": ("terms.alignment=false", "terms.instance_contrast=true"),
     "everything": (*PER_IMAGE, "terms.instance_contrast=true"),
 }
@@ -98,6 +99,9 @@ def one_step(store: Store, settings: tuple[str, ...], size: int, rank=0, ranks=1
     gradients = {n: p.grad for n, p in module.simcrop.named_parameters()}
     assert all(gradient is not None for gradient in gradients.values())
     found = {name: share.mean(value) for name, value in losses.items()}
+    if module.moments is not None:
+        module.simcrop.see(*module.moments)
+        gradients |= dict(module.simcrop.named_buffers())
     return {"study_ids": gather_names(batch.study_ids), **found, **gradients}
 
 

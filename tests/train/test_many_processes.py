@@ -6,7 +6,7 @@ from many_processes import FORMS, launch, one_step, validation
 
 SIZE = 8
 BY_FOUR = ("within_report", "batch", "everything")
-IN_PARTS = ("within_report_by_sentence", "batch", "everything")
+IN_PARTS = ("within_report_by_sentence", "batch", "standardised", "everything")
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,8 @@ def test_every_subset_of_terms_gives_its_losses_and_gradients(world, subset):
         ["alignment.reach=1"],
         ["alignment.sentence_weights=inverse_frequency", "alignment.reduction=sentence"],
         ["alignment.normalise_text=true"],
+        ["alignment.standardise=true"],
+        ["alignment.standardise=true", "alignment.volume_pass=unmasked"],
         ["terms.normalise_patches=false", "terms.count_padding=true"],
         ["terms.report_positions=all"],
         ["text.vocabulary=full"],

@@ -45,6 +45,10 @@ class AlignmentConfig(Section):
     """Average within reports first (D-10), or over all sentences as the authors do."""
     normalise_text: bool = False
     """LayerNorm on the frozen text states before the projections."""
+    standardise: bool = False
+    """Patches and sentences meet as deviations from what is usual: tokens by mean and deviation at
+    their place of the grid, sentences by those of all sentences, running averages over training
+    batches. The patch head is then linear. Ours (recommended at the tiny size)."""
 
 
 class TermsConfig(Section):

@@ -24,7 +24,13 @@ from torch import Tensor, nn
 from simcrop.geometry import PatchGrid
 from simcrop.model.fusion import FusionLayer
 from simcrop.model.patch_masking import PatchMasking
-from simcrop.model.projection import ProjectionHead, pool_sentences
+from simcrop.model.projection import (
+    ProjectionHead,
+    StandardisedHead,
+    has_words,
+    pool_sentences,
+)
+from simcrop.model.standardise import Moments, Standardise
 from simcrop.model.text_decoder import TextDecoder
 from simcrop.model.vision_decoder import VisionDecoder
 from simcrop.model.vision_encoder import VisionEncoder
@@ -73,6 +79,7 @@ class FindingsEmbeddings(NamedTuple):
 
     sentences: Float[Tensor, "batch sentences shared"] | None
     report: Float[Tensor, "batch shared"] | None
+    moments: Moments | None = None  # of the sentences, for `SimCroP.see`, in training
 
 
 class SimCroPOutput(NamedTuple):
@@ -89,6 +96,7 @@ class SimCroPOutput(NamedTuple):
     word_logits: Float[Tensor, "counted vocabulary"] | None
     volume_embeddings: Float[Tensor, "batch shared"] | None
     report_embeddings: Float[Tensor, "batch shared"] | None
+    moments: Moments | None = None  # of the patch tokens, for `SimCroP.see`, in training
 
 
 class SimCroP(nn.Module):
@@ -101,9 +109,14 @@ class SimCroP(nn.Module):
         shared_dim: width of the space where sentences meet patches.
         report_dim: width of fusion and text decoder.
         terms: which terms are on.
-        normalise_text: see `ProjectionHead`.
+        normalise_text: put a LayerNorm without weights before the heads of text states.
+        standardise: take what is usual from patches and sentences before they meet, see
+            `Standardise`; sentences are then pooled before they are projected.
         reach: attention reach of the pass that meets the findings, see `VisionEncoder.forward`.
     """
+
+    image_projection: nn.Module
+    sentence_projection: ProjectionHead
 
     def __init__(
         self,
@@ -117,6 +130,7 @@ class SimCroP(nn.Module):
         report_dim: int = 768,
         terms: Terms = Terms(),
         normalise_text: bool = False,
+        standardise: bool = False,
         reach: int | None = None,
     ) -> None:
         super().__init__()
@@ -128,15 +142,24 @@ class SimCroP(nn.Module):
         self.text_decoder = text_decoder
         if vision_decoder is None and fusion is None and not terms.shared_space:
             vision_encoder.requires_grad_(False)  # no term reads the volume
-        head = ProjectionHead
-        if terms.alignment:
-            self.image_projection = head(vision_encoder.dim, shared_dim)
-            self.sentence_projection = head(text_dim, shared_dim, normalise_input=normalise_text)
+        self.standardise = standardise
+
+        def text_head(out_dim: int) -> ProjectionHead:
+            norm = nn.LayerNorm(text_dim, elementwise_affine=False) if normalise_text else None
+            return ProjectionHead(text_dim, out_dim, first=norm)
+
+        if terms.alignment and standardise:
+            self.image_projection = StandardisedHead(vision_encoder.position, shared_dim)
+            usual = Standardise(1, text_dim)
+            self.sentence_projection = ProjectionHead(text_dim, shared_dim, first=usual)
+        elif terms.alignment:
+            self.image_projection = ProjectionHead(vision_encoder.dim, shared_dim)
+            self.sentence_projection = text_head(shared_dim)
         if terms.instance_contrast:
-            self.volume_projection = head(vision_encoder.dim, shared_dim)
-            self.findings_projection = head(text_dim, shared_dim, normalise_input=normalise_text)
+            self.volume_projection = ProjectionHead(vision_encoder.dim, shared_dim)
+            self.findings_projection = text_head(shared_dim)
         if terms.masked_report:
-            self.report_projection = head(text_dim, report_dim, normalise_input=normalise_text)
+            self.report_projection = text_head(report_dim)
 
     @property
     def grid(self) -> PatchGrid:
@@ -177,9 +200,13 @@ class SimCroP(nn.Module):
             seen = second_pass.visible
             if seen is None:
                 seen = torch.arange(tokens.shape[1], device=tokens.device).expand(len(tokens), -1)
-        embeddings = volumes = None
+        embeddings = volumes = moments = None
         if terms.alignment:
-            embeddings = self.image_projection(tokens)
+            assert tokens is not None
+            places = (seen,) if self.standardise else ()
+            embeddings = self.image_projection(tokens, *places)
+            if self.standardise and self.training:
+                moments = self._usual()[0].moments(tokens, seen)
         if terms.instance_contrast:
             assert tokens is not None
             volumes = self.volume_projection(tokens.mean(dim=1))
@@ -195,7 +222,24 @@ class SimCroP(nn.Module):
             logits,
             volumes,
             findings.report,
+            moments,
         )
+
+    def see(
+        self,
+        patches: Float[Tensor, "patches patch_moments"],
+        sentences: Float[Tensor, "1 sentence_moments"],
+    ) -> None:
+        """Take the moments of a batch into what is usual; only with `standardise`."""
+        for usual, moments in zip(self._usual(), (patches, sentences), strict=True):
+            usual.see(moments)
+
+    def _usual(self) -> tuple[Standardise, Standardise]:
+        """Return what is usual of patches and of sentences."""
+        patches, sentences = self.image_projection, self.sentence_projection[0]
+        assert isinstance(patches, StandardisedHead)
+        assert isinstance(sentences, Standardise)
+        return patches.standardise, sentences
 
     def embed_patches(self, patches: Patches) -> Float[Tensor, "batch patches shared"]:
         """Return every patch in the shared space, all patches being seen."""
@@ -208,13 +252,17 @@ class SimCroP(nn.Module):
         num_sentences: int,
     ) -> FindingsEmbeddings:
         """Return what the terms that are on compare with volumes; no volume is needed for it."""
-        sentences = report = None
+        sentences = report = moments = None
         if self.terms.alignment:
             sentences = self.embed_sentences(word_states, sentence_of_word, num_sentences)
+            if self.standardise and self.training:
+                states = pool_sentences(word_states, sentence_of_word, num_sentences)
+                counted = has_words(sentence_of_word, num_sentences)
+                moments = self._usual()[1].moments(states, is_counted=counted)
         if self.terms.instance_contrast:
             whole = pool_sentences(word_states, (sentence_of_word > 0).long(), 1)[:, 0]
             report = self.findings_projection(whole)
-        return FindingsEmbeddings(sentences, report)
+        return FindingsEmbeddings(sentences, report, moments)
 
     def embed_sentences(
         self,
@@ -222,7 +270,13 @@ class SimCroP(nn.Module):
         sentence_of_word: Int[Tensor, "batch words"],
         num_sentences: int,
     ) -> Float[Tensor, "batch sentences shared"]:
-        """Return every sentence in the shared space: the mean of its projected words."""
+        """Return every sentence in the shared space: the mean of its projected words.
+
+        With `standardise` the projection of their mean: what is usual is known of sentences.
+        """
+        if self.standardise:
+            states = pool_sentences(word_states, sentence_of_word, num_sentences)
+            return self.sentence_projection(states)
         return pool_sentences(
             self.sentence_projection(word_states), sentence_of_word, num_sentences
         )

@@ -50,9 +50,13 @@ class BatchLosses(LightningModule):
         vocabulary: ids of the words that the text decoder predicts, sorted.
         unknown_id: the id of [UNK], which stands for words outside the vocabulary.
         updates_per_epoch: makes epochs of the schedule into updates.
+
+    Attributes:
+        moments: of patches and sentences of the last global batch, for `SimCroP.see`, or None.
     """
 
     word_class: Tensor
+    moments: tuple[Tensor, Tensor] | None = None
 
     def __init__(
         self,
@@ -111,6 +115,7 @@ class BatchLosses(LightningModule):
             for name in ("patch_loss", "report_loss", "alignment_loss")
             if name in found[0]
         }
+        self.moments = self._moments(findings, found, share)
         kept = {
             name: torch.cat([of_part[name] for of_part in found])
             for name in ("regions", "scores", "volumes")
@@ -174,6 +179,8 @@ class BatchLosses(LightningModule):
             found["report_loss"] = report_loss(output.word_logits, words, counts.words)
         if output.volume_embeddings is not None:
             found["volumes"] = output.volume_embeddings
+        if output.moments is not None:
+            found["moments"] = output.moments
         if output.patch_embeddings is None:
             return found
         assert output.aligned_patches is not None
@@ -196,6 +203,16 @@ class BatchLosses(LightningModule):
                 aligned, top_k=top_k, count=counts.reports, **self._contrast()
             )
         return found
+
+    def _moments(
+        self, findings: list[FindingsEmbeddings], found: list[dict[str, Tensor]], share: GlobalBatch
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return the moments of the whole batch, divided by the number of processes."""
+        sentences = [of_part.moments for of_part in findings if of_part.moments is not None]
+        if not sentences:
+            return None
+        patches = [of_part["moments"] for of_part in found]
+        return share.mean(torch.stack(patches).sum(0)), share.mean(torch.stack(sentences).sum(0))
 
     def _patch_loss(
         self, predicted: Tensor, inputs: SimCroPInput, part: Part, counts: Counts

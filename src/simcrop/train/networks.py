@@ -88,6 +88,7 @@ def build_simcrop(config: Config, *, text_dim: int, vocabulary_size: int) -> Sim
             terms.instance_contrast,
         ),
         normalise_text=alignment.normalise_text,
+        standardise=alignment.standardise,
         reach=alignment.reach,
     )
 

@@ -6,6 +6,7 @@ run repeats what an unbroken one does, and several processes do what one would.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,10 @@ class Pretraining(BatchLosses):
     logged: dict[str, Tensor] = {}  # noqa: RUF012 - replaced, never changed
     _has_gradient = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unseen: list[tuple[Tensor, Tensor]] = []
+
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum of the terms."""
         terms = self.config.terms
@@ -68,6 +73,8 @@ class Pretraining(BatchLosses):
         self._has_gradient = is_usable or (self._has_gradient and self._batch_in_update > 0)
         if is_usable:
             self.logged = _named("train", found)
+            if self.moments is not None:
+                self._unseen.append(self.moments)
             return total
         study_ids = gather_names(batch.study_ids)
         self.on_bad_batch(self.global_step, study_ids, found)
@@ -85,7 +92,11 @@ class Pretraining(BatchLosses):
         return torch.stack([parameter.sum() * 0 for parameter in trained]).sum()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Leave weights and averages alone where no batch of the update could be used."""
+        """Take in what the batches said is usual; leave all alone where none could be used."""
+        if self._unseen:
+            patches, sentences = zip(*self._unseen, strict=True)
+            self.simcrop.see(torch.stack(patches).sum(dim=0), torch.stack(sentences).sum(dim=0))
+            self._unseen.clear()
         if not self._has_gradient:
             optimizer.zero_grad(set_to_none=True)
 
