@@ -57,6 +57,7 @@ PAPER_VALUES = {
         "dropout": 0.1,
         "word_patch": True,
         "instance_level": True,
+        "looks_at": "visible",
     },
     "masking": {
         "patch_ratio": 0.75,
@@ -80,6 +81,7 @@ PAPER_VALUES = {
         "sentence_weights": "equal",
         "reduction": "report",
         "normalise_text": False,
+        "standardise": False,
     },
     "terms": {
         "masked_volume": True,
@@ -211,6 +213,10 @@ def test_an_impossible_setting_names_itself_or_its_field(setting, message):
         (["vision_encoder.heads=5"], "vision_encoder.dim 64 is no multiple of its 5 heads"),
         (["vision_decoder.heads=5"], "vision_decoder.dim 48 is no multiple of its 5 heads"),
         (["fusion.heads=5"], "fusion.dim 96 is no multiple of its 5 heads"),
+        (
+            ["fusion.looks_at=embeddings", "terms.alignment=false"],
+            "fusion.looks_at=embeddings needs terms.alignment",
+        ),
         (["optimizer.warmup=5", "optimizer.length=5"], "optimizer.warmup must be shorter"),
         (["augmentation.crop_scale=[0.9, 0.8]"], "is not (smallest, largest)"),
         (["augmentation.crop_scale=[0.9, 1.1]"], "augmentation.crop_scale.1: Input should be less"),

@@ -38,7 +38,12 @@ FORMS = {
         "alignment.volume_pass=unmasked",
         "alignment.pass_ratio=0.25",
     ),
-    "standardised": (*PER_IMAGE, "alignment.standardise=true", "alignment.volume_pass=unmasked"),
+    "standardised": (
+        *PER_IMAGE,
+        "alignment.standardise=true",
+        "alignment.volume_pass=unmasked",
+        "fusion.looks_at=embeddings",
+    ),
     "instance": ("terms.alignment=false", "terms.instance_contrast=true"),
     "everything": (*PER_IMAGE, "terms.instance_contrast=true"),
 }
@@ -62,7 +67,9 @@ class Step(nn.Module):
 def world(store: Store, settings: tuple[str, ...]):
     """Return the networks and the training studies of a configuration."""
     config = tiny(*settings)
-    in_parts = [s for s in settings if s.startswith(("optimizer.", "alignment.", "terms.inst"))]
+    in_parts = [
+        s for s in settings if s.startswith(("optimizer.", "alignment.", "fusion.", "terms.inst"))
+    ]
     texts = texts_of(store, tuple(s for s in settings if s not in in_parts or "weights" in s))
     dataset = study_dataset(config, store, texts)
     return pretraining(config, encoder(), texts, dataset.studies).double(), dataset

@@ -56,7 +56,7 @@ def edit_tensors(folder: Path, change) -> None:
         ["terms.masked_report=false"],
         ["terms.masked_volume=false", "terms.fusion=false"],
         ["alignment.normalise_text=true", "vision_encoder.position=two_axis"],
-        ["alignment.standardise=true"],
+        ["alignment.standardise=true", "fusion.looks_at=embeddings"],
     ],
     ids=" ".join,
 )

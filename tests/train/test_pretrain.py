@@ -96,6 +96,7 @@ def test_every_subset_of_terms_gives_its_losses_and_gradients(world, subset):
         ["text.long_reports=truncate", "text.max_words=32"],
         ["vision_encoder.position=two_axis"],
         ["fusion.word_patch=false"],
+        ["fusion.looks_at=embeddings"],
         ["fusion.instance_level=false"],
         ["volume.padding=air", "volume.crop_shape=[72, 60, 42]"],
         ["augmentation.crop_scale=[0.8, 1.0]", "augmentation.flip_probability=[0.0, 0.5, 0.5]"],

@@ -88,6 +88,10 @@ class FusionConfig(Section):
     """Layers of the text decoder after the one fusion layer. INFERRED (strong)."""
     dropout: Fraction = 0.1
     """Dropout in both. INFERRED (strong)."""
+    looks_at: Literal["visible", "embeddings"] = "visible"
+    """What words look at: the visible patch tokens of masked modelling, as in the paper, or the
+    patch embeddings of the alignment's pass, which sentences have learned to find. Ours
+    (recommended at the tiny size)."""
     word_patch: bool = True
     """Words attend to patches."""
     instance_level: bool = True

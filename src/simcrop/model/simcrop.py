@@ -112,6 +112,8 @@ class SimCroP(nn.Module):
         normalise_text: put a LayerNorm without weights before the heads of text states.
         standardise: take what is usual from patches and sentences before they meet, see
             `Standardise`; sentences are then pooled before they are projected.
+        fusion_in_shared_space: let words look at the patch embeddings of the alignment's pass
+            instead of the visible tokens of masked modelling.
         reach: attention reach of the pass that meets the findings, see `VisionEncoder.forward`.
     """
 
@@ -131,6 +133,7 @@ class SimCroP(nn.Module):
         terms: Terms = Terms(),
         normalise_text: bool = False,
         standardise: bool = False,
+        fusion_in_shared_space: bool = False,
         reach: int | None = None,
     ) -> None:
         super().__init__()
@@ -143,6 +146,7 @@ class SimCroP(nn.Module):
         if vision_decoder is None and fusion is None and not terms.shared_space:
             vision_encoder.requires_grad_(False)  # no term reads the volume
         self.standardise = standardise
+        self.fusion_in_shared_space = fusion_in_shared_space
 
         def text_head(out_dim: int) -> ProjectionHead:
             norm = nn.LayerNorm(text_dim, elementwise_affine=False) if normalise_text else None
@@ -185,28 +189,30 @@ class SimCroP(nn.Module):
         terms = self.terms
         if not terms.shared_space:
             second_pass = None
-        predicted = logits = tokens = None
+        predicted = logits = tokens = embeddings = volumes = moments = None
         one_pass = terms.shared_space and second_pass is None
-        if self.vision_decoder is not None or self.fusion is not None or one_pass:
+        looks_masked = self.fusion is not None and not self.fusion_in_shared_space
+        if self.vision_decoder is not None or looks_masked or one_pass:
             reach = self.reach if one_pass else None
             cls_token, tokens, _ = self.vision_encoder(batch.patches, masking.visible, reach)
             if self.vision_decoder is not None:
                 predicted = self.vision_decoder(cls_token, tokens, masking)
-        if self.text_decoder is not None:
-            logits = self.reconstruct_report(batch, tokens)
-        seen = masking.visible
+        looked_at, seen = tokens, masking.visible
         if second_pass is not None:
             tokens = self.vision_encoder(batch.patches, second_pass.visible, self.reach)[1]
             seen = second_pass.visible
             if seen is None:
                 seen = torch.arange(tokens.shape[1], device=tokens.device).expand(len(tokens), -1)
-        embeddings = volumes = moments = None
         if terms.alignment:
             assert tokens is not None
             places = (seen,) if self.standardise else ()
             embeddings = self.image_projection(tokens, *places)
             if self.standardise and self.training:
                 moments = self._usual()[0].moments(tokens, seen)
+        if self.text_decoder is not None:
+            if self.fusion_in_shared_space:
+                looked_at = embeddings
+            logits = self.reconstruct_report(batch, looked_at)
         if terms.instance_contrast:
             assert tokens is not None
             volumes = self.volume_projection(tokens.mean(dim=1))
@@ -282,7 +288,7 @@ class SimCroP(nn.Module):
         )
 
     def reconstruct_report(
-        self, batch: SimCroPInput, patch_tokens: Float[Tensor, "batch visible dim"] | None
+        self, batch: SimCroPInput, patch_tokens: Float[Tensor, "batch looked_at patch_dim"] | None
     ) -> Float[Tensor, "counted vocabulary"]:
         """Return logits of the counted words of the masked report.
 

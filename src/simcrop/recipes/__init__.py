@@ -82,6 +82,8 @@ _TINY_RECOMMENDED = _TINY.model_copy(
         "vision_encoder": _TINY.vision_encoder.model_copy(update={"embedding": "cells"}),
         # A sentence is read as it will be asked, and every wording is encoded once.
         "text": _TINY.text.model_copy(update={"context": "sentence"}),
+        # Of the visible quarter, hidden words never learned to make use.
+        "fusion": _TINY.fusion.model_copy(update={"looks_at": "embeddings"}),
         # What all volumes and all sentences share is taken away before they meet: at 300 updates
         # that is worth 0.5 of the pointing hits (experiments/LOG.md).
         # All 120 patches learn before three are selected, and each speaks of itself alone: with

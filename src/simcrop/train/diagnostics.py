@@ -122,7 +122,9 @@ def hidden_words_named(
     named = {}
     for name, patches in volumes.items():
         tokens = None
-        if module.config.terms.fusion:
+        if module.simcrop.fusion_in_shared_space:
+            tokens = module.simcrop.embed_patches(patches)
+        elif module.config.terms.fusion:
             tokens = module.simcrop.vision_encoder(patches, masking.visible).patch_tokens
         named[name] = module.simcrop.reconstruct_report(inputs, tokens).argmax(dim=-1) == words
     return named

@@ -58,6 +58,8 @@ def build_simcrop(config: Config, *, text_dim: int, vocabulary_size: int) -> Sim
     """
     terms, alignment = config.terms, config.alignment
     encoder = build_encoder(config)
+    has_fusion = terms.masked_report and terms.fusion
+    looks_at_embeddings = has_fusion and config.fusion.looks_at == "embeddings"
     return SimCroP(
         encoder,
         vision_decoder=VisionDecoder(
@@ -68,12 +70,15 @@ def build_simcrop(config: Config, *, text_dim: int, vocabulary_size: int) -> Sim
         )
         if terms.masked_volume
         else None,
-        fusion=FusionLayer(encoder.dim, **config.fusion.model_dump(exclude={"depth"}))
-        if terms.masked_report and terms.fusion
+        fusion=FusionLayer(
+            alignment.shared_dim if looks_at_embeddings else encoder.dim,
+            **config.fusion.model_dump(exclude={"depth", "looks_at"}),
+        )
+        if has_fusion
         else None,
         text_decoder=TextDecoder(
             vocabulary_size,
-            **config.fusion.model_dump(exclude={"word_patch", "instance_level"}),
+            **config.fusion.model_dump(exclude={"looks_at", "word_patch", "instance_level"}),
         )
         if terms.masked_report
         else None,
@@ -89,6 +94,7 @@ def build_simcrop(config: Config, *, text_dim: int, vocabulary_size: int) -> Sim
         ),
         normalise_text=alignment.normalise_text,
         standardise=alignment.standardise,
+        fusion_in_shared_space=looks_at_embeddings,
         reach=alignment.reach,
     )
 
