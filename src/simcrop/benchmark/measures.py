@@ -1,6 +1,7 @@
 """What is measured of an encoder on held-out phantoms, kept item by item.
 
-probe_100, probe_10, probe_1   scores of a linear probe on that share of the training patients
+probe_100, probe_10, probe_1   scores of a linear probe on that share of the training patients: of
+                               mean patch tokens; with " max" of the largest values over patches
 zero_shot                      scores from sentences alone, nothing fitted
 hit, patch_auroc, ...          where sentences look, beside the maps that cannot know
 words_true, words_shuffled     hidden words of findings named rightly, with the true volume and
@@ -55,7 +56,7 @@ def measure_encoder(
     """Return every measure that an encoder allows; the seed draws the fractions' patients."""
     has_sentences, store = encoder.simcrop.terms.alignment, ruler.store
     features = embed_store(encoder, store, with_patches=has_sentences, on_progress=on_progress)
-    largest = replace(features, volume_embeddings=features.pooled["post_norm_max"])
+    largest = replace(features, volume_embeddings=_largest(features))
     items = tuple(
         replace(one, measure=f"{one.measure}{suffix}")
         for of, suffix in ((features, ""), (largest, " max"))
@@ -66,6 +67,17 @@ def measure_encoder(
     held_out = features.of("test")
     zero_shot = measure_zero_shot(encoder, store, held_out)
     return (*items, zero_shot, *measure_grounding(encoder, ruler, held_out))
+
+
+def _largest(features: Features) -> Float[np.ndarray, "volumes dim"]:
+    """Return the largest value over patches of every channel, which no mean dilutes.
+
+    Of body patches in the space shared with sentences, where there is one, else of all tokens.
+    """
+    if features.patch_embeddings is None:
+        return features.pooled["post_norm_max"]
+    rows = zip(features.stored_patches(), features.is_body, strict=True)
+    return np.stack([patches[body].max(axis=0) for patches, body in rows]).astype(np.float32)
 
 
 def measure_probes(features: Features, store: Store, seed: int) -> tuple[Items, ...]:

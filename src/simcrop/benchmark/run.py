@@ -37,14 +37,14 @@ class Plan:
         patients: phantoms in all.
         test_patients: of them, held out; the twentieth part of the rest is for validation.
         steps: updates of every variant that trains.
-        phantom_seed: of the phantoms. Settings were searched for on seeds 5001 and 5002.
+        phantom_seed: of the phantoms. Settings were searched for on seeds 5001, 5002 and 5011.
     """
 
     variants: tuple[str, ...] = tuple(VARIANTS)
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
-    patients: int = 7000
+    patients: int = 5000
     test_patients: int = 500
-    steps: int = 1500
+    steps: int = 900
     phantom_seed: int = 2026
 
     def cells(self, folder: Path) -> list[Cell]:
