@@ -56,7 +56,7 @@ def measure_encoder(
     """Return every measure that an encoder allows; the seed draws the fractions' patients."""
     has_sentences, store = encoder.simcrop.terms.alignment, ruler.store
     features = embed_store(encoder, store, with_patches=has_sentences, on_progress=on_progress)
-    largest = replace(features, volume_embeddings=_largest(features))
+    largest = replace(features, volume_embeddings=_largest(features), pooled={})
     items = tuple(
         replace(one, measure=f"{one.measure}{suffix}")
         for of, suffix in ((features, ""), (largest, " max"))
