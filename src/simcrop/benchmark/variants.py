@@ -13,7 +13,7 @@ from simcrop.recipes import RECIPES
 
 Kind = Literal["pre-trained", "untrained", "supervised", "cnn", "patch statistics"]
 _VOLUME_ONLY = ("terms.masked_report=false", "terms.fusion=false", "terms.alignment=false")
-_WITH_REPORT = ("terms.masked_report=true", "terms.alignment=false")
+_WITH_REPORT = ("terms.masked_report=true", "terms.alignment=false", "fusion.looks_at=visible")
 _ALIGNMENT_ONLY = ("terms.masked_volume=false", "terms.masked_report=false", "terms.fusion=false")
 
 

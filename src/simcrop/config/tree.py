@@ -70,7 +70,10 @@ class Config(Section):
             if part.dim % part.heads:
                 raise ValueError(f"{name}.dim {part.dim} is no multiple of its {part.heads} heads")
         if self.fusion.looks_at == "embeddings" and self.terms.fusion and not self.terms.alignment:
-            raise ValueError("fusion.looks_at=embeddings needs terms.alignment, which makes them")
+            raise ValueError(
+                "fusion.looks_at=embeddings needs terms.alignment, which makes them; without it set "
+                "fusion.looks_at=visible"
+            )
         if self.optimizer.warmup >= self.optimizer.length:
             raise ValueError("optimizer.warmup must be shorter than optimizer.length")
         return self
