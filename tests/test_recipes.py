@@ -87,9 +87,11 @@ def test_recommendations_change_the_method_but_not_the_size(name, other):
     mine, theirs = RECIPES[name], RECIPES[other]
     assert mine.contract().patch_grid == theirs.contract().patch_grid
     networks = [build_on_meta(recipe) for recipe in (mine, theirs)]
-    may_differ = {"vision_encoder"} | (
-        {"image_projection"} if mine.alignment.standardise else set()
-    )
+    may_differ = {"vision_encoder"}
+    if mine.alignment.standardise:
+        may_differ |= {"image_projection"}
+    if mine.fusion.looks_at != theirs.fusion.looks_at:
+        may_differ |= {"fusion"}
     parts = {name for name, _ in networks[0].named_children()} - may_differ
     for part in (*parts, "vision_encoder.blocks"):  # patches may be embedded by cells
         one, other = (num_parameters(network.get_submodule(part)) for network in networks)
