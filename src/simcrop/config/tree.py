@@ -71,8 +71,8 @@ class Config(Section):
                 raise ValueError(f"{name}.dim {part.dim} is no multiple of its {part.heads} heads")
         if self.fusion.looks_at == "embeddings" and self.terms.fusion and not self.terms.alignment:
             raise ValueError(
-                "fusion.looks_at=embeddings needs terms.alignment, which makes them; without it set "
-                "fusion.looks_at=visible"
+                "fusion.looks_at=embeddings needs terms.alignment, which makes them; without it "
+                "set fusion.looks_at=visible"
             )
         if self.optimizer.warmup >= self.optimizer.length:
             raise ValueError("optimizer.warmup must be shorter than optimizer.length")
