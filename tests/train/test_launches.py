@@ -23,6 +23,10 @@ SETTINGS = (
     "trainer.checkpoint_steps=3",
     "trainer.diagnostic_studies=2",
     "alignment.negatives=per_image",
+    "alignment.volume_pass=unmasked",
+    "alignment.reach=0",
+    "alignment.standardise=true",
+    "fusion.looks_at=embeddings",
     "terms.instance_contrast=true",
 )
 TOGETHER = (*SETTINGS, "trainer.devices=2", "optimizer.batch_size=4")

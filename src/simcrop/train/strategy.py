@@ -60,6 +60,8 @@ def shard(simcrop: SimCroP, mesh: DeviceMesh) -> None:
     for module in [*simcrop.modules()]:
         if isinstance(module, _LAYERS):
             fully_shard(module, mesh=mesh)
+        if isinstance(module, PreNormBlock):
+            register_fsdp_forward_method(module, "apart")
     fully_shard(simcrop.vision_encoder, mesh=mesh)  # diagnostics call it by itself
     fully_shard(simcrop, mesh=mesh)
     for name in _ENTRANCES:
