@@ -11,8 +11,8 @@ from simcrop.cli.progress import progress
 
 def demo(
     output: Output = Path("runs/demo"),
-    patients: Annotated[int, typer.Option(min=40, help="Number of phantoms.")] = 1500,
-    steps: Annotated[int, typer.Option(min=10, help="Updates of the recommended recipe.")] = 600,
+    patients: Annotated[int, typer.Option(min=40, help="Number of phantoms.")] = 2000,
+    steps: Annotated[int, typer.Option(min=10, help="Updates of the recommended recipe.")] = 400,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Write phantoms, prepare, pre-train, probe, ground, and report: the whole method once."""
