@@ -33,6 +33,7 @@ ENCODER: Config = override(
 
 SHORT = (
     "volume.crop_shape=[24, 24, 16]",
+    "unetr.feature_size=4",
     "optimizer.length=36",
     "optimizer.warmup=3",
     "optimizer.lr=0.004",

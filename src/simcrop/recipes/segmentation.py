@@ -16,7 +16,6 @@ from simcrop.config import (
     SegmentationLoopConfig,
     SegmentationVolumeConfig,
     SlidingWindowConfig,
-    UnetrConfig,
 )
 
 _SEGMENT = SegmentationConfig(name="segment")
@@ -35,10 +34,9 @@ _BTCV = SegmentationConfig(
 _TINY = SegmentationConfig(
     name="segment_tiny",
     volume=SegmentationVolumeConfig(crop_shape=(48, 36, 24)),
-    unetr=UnetrConfig(feature_size=4),
     augmentation=SegmentationAugmentationConfig(flip_probability=(0.0, 0.0, 0.0)),
     optimizer=FineTuningConfig(
-        lr=2e-3, crops_per_volume=2, length=120, warmup=10, unit="steps", clip=1.0
+        lr=5e-3, crops_per_volume=2, length=160, warmup=15, unit="steps", clip=1.0
     ),
     trainer=SegmentationLoopConfig(
         workers=0, keep_in_memory=True, validation_epochs=2, checkpoint_steps=20
