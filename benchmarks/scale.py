@@ -43,7 +43,7 @@ class FewerStudies(Store):
         super().__init__(location)
         self.number = number
 
-    def volume_ids(self, split: str) -> list[str]:
+    def volume_ids(self, split: str | None = None) -> list[str]:
         """Return the volumes of a split, of the training part the first so many."""
         volumes = super().volume_ids(split)
         return volumes[: self.number] if split == "train" else volumes
