@@ -31,7 +31,7 @@ from simcrop.train.run_folder import RunFolder
 from simcrop.train.zero_shot import zero_shot_scores_of
 
 STUDIES = (250, 500, 1000, 2000, 4000, 8000)
-UPDATES = (75, 150, 300, 600, 1200)
+UPDATES = (75, 150, 300, 600)
 WIDTHS = (32, 64, 128)
 FIGURES = {"zero_shot": "zero-shot AUROC", "hit": "hit", "hit_swapped": "other patient"}
 
