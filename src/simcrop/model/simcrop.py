@@ -276,10 +276,7 @@ class SimCroP(nn.Module):
         sentence_of_word: Int[Tensor, "batch words"],
         num_sentences: int,
     ) -> Float[Tensor, "batch sentences shared"]:
-        """Return every sentence in the shared space: the mean of its projected words.
-
-        With `standardise` the projection of their mean: what is usual is known of sentences.
-        """
+        """Return every sentence: the mean of its projected words, standardised their mean's."""
         if self.standardise:
             states = pool_sentences(word_states, sentence_of_word, num_sentences)
             return self.sentence_projection(states)

@@ -13,7 +13,12 @@ from matplotlib.figure import Figure
 from simcrop.data.store import Store
 from simcrop.data.volume import Volume
 from simcrop.errors import DataError, complain
-from simcrop.evaluate.dice_thresholds import NO_THRESHOLDS, chosen_on, chosen_on_others
+from simcrop.evaluate.dice_thresholds import (
+    NO_THRESHOLDS,
+    DiceThresholds,
+    chosen_on,
+    chosen_on_others,
+)
 from simcrop.evaluate.faithfulness import FaithfulnessRow, summarise_answers
 from simcrop.evaluate.grounded_sentence import OWN, GroundedSentence
 from simcrop.evaluate.grounding import (
@@ -96,12 +101,9 @@ def study_grounding(
 
     everything = ground(reported)
     sentences = [one for one in everything if not one.is_negated]
-    validation = None if part in _HOLDS_VAL else features.of("val")
-    if validation is None:
-        thresholds, chosen_by = chosen_on_others(sentences), "other patients"
-    else:
-        known = len(validation.index) > 0
-        thresholds, chosen_by = chosen_on(ground(validation)) if known else NO_THRESHOLDS, "val"
+    others = None if part in _HOLDS_VAL else features.of("val")
+    validation = ground(others) if others is not None and len(others.index) else []
+    thresholds, chosen_by = _thresholds(sentences, None if others is None else validation)
     if not any(one.has_target for one in sentences):
         raise DataError(_nothing(store, part, "mask of a positive sentence on a body patch"))
 
@@ -177,6 +179,15 @@ def _groups(everything: Sequence[GroundedSentence]) -> dict[str, list[GroundedSe
         "diffuse findings": [one for one in positive if one.is_diffuse],
         "negated sentences": [one for one in everything if one.is_negated],
     }
+
+
+def _thresholds(
+    sentences: Sequence[GroundedSentence], validation: Sequence[GroundedSentence] | None
+) -> tuple[DiceThresholds, str]:
+    """Return the thresholds of Dice and whose they are; None where validation is reported."""
+    if validation is None:
+        return chosen_on_others(sentences), "other patients"
+    return (chosen_on(validation) if validation else NO_THRESHOLDS), "val"
 
 
 def _embed(pretrained: Pretrained, store: Store, part: str, on_progress: Progress) -> Features:
