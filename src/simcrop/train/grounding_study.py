@@ -13,12 +13,7 @@ from matplotlib.figure import Figure
 from simcrop.data.store import Store
 from simcrop.data.volume import Volume
 from simcrop.errors import DataError, complain
-from simcrop.evaluate.dice_thresholds import (
-    NO_THRESHOLDS,
-    DiceThresholds,
-    chosen_on,
-    chosen_on_others,
-)
+from simcrop.evaluate.dice_thresholds import DiceThresholds, chosen_on, chosen_on_others
 from simcrop.evaluate.faithfulness import FaithfulnessRow, summarise_answers
 from simcrop.evaluate.grounded_sentence import OWN, GroundedSentence
 from simcrop.evaluate.grounding import (
@@ -187,7 +182,7 @@ def _thresholds(
     """Return the thresholds of Dice and whose they are; None where validation is reported."""
     if validation is None:
         return chosen_on_others(sentences), "other patients"
-    return (chosen_on(validation) if validation else NO_THRESHOLDS), "val"
+    return chosen_on(validation), "val"
 
 
 def _embed(pretrained: Pretrained, store: Store, part: str, on_progress: Progress) -> Features:
