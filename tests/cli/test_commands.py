@@ -19,7 +19,7 @@ from simcrop.cli.main import app
 from simcrop.cli.options import num_workers
 from simcrop.config import Config
 from simcrop.data.store import Store
-from simcrop.train.pretrained import FEATURES
+from simcrop.train.pooling import FEATURES
 from tiny_run import SHORT, read_metrics
 
 COMMANDS = (

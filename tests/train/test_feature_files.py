@@ -9,7 +9,7 @@ from simcrop.errors import DataError
 from simcrop.train.feature_files import TOKENS_FILE, load_features, save_features
 from simcrop.train.features import embed_store
 from simcrop.train.growing_array import growing_array
-from simcrop.train.pretrained import FEATURES
+from simcrop.train.pooling import FEATURES
 
 
 @pytest.fixture(scope="module")

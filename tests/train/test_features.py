@@ -145,6 +145,7 @@ def test_features_are_written_whole_and_read_back(features, pretrained, tmp_path
         "post_norm_max.npy",
         "pre_norm_gap.npy",
         "cls.npy",
+        "aligned_max.npy",
         "is_body.npy",
         "patch_embeddings.npy",
     }

@@ -11,13 +11,16 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 
 import simcrop
+from simcrop.data.body import body_patches
 from simcrop.data.preprocessing import center_crop
 from simcrop.data.volume import Volume, read_volume
 from simcrop.errors import CheckpointError, ConfigError, DataError
 from simcrop.report.tokens import packaged_text_encoder
+from simcrop.train.features import embed_store
 from simcrop.train.ground import ground, peak_patch
 from simcrop.train.networks import build_simcrop
-from simcrop.train.pretrained import FEATURES, Pretrained
+from simcrop.train.pooling import ALIGNED_MAX, FEATURES
+from simcrop.train.pretrained import Pretrained
 from tiny_run import tiny
 
 SENTENCES = ["Pleural effusion on the left.", "Heart size is normal."]
@@ -69,7 +72,9 @@ def test_another_spacing_gives_nearly_the_same_embedding(pretrained, ct_path, tm
 @pytest.mark.parametrize("feature", FEATURES)
 def test_every_feature_is_one_finite_vector(pretrained, ct_path, feature):
     vector = pretrained.embed_volume(ct_path, feature)
-    assert vector.shape == (pretrained.config.vision_encoder.dim,)
+    config = pretrained.config
+    width = config.alignment.shared_dim if feature == ALIGNED_MAX else config.vision_encoder.dim
+    assert vector.shape == (width,)
     assert np.isfinite(vector).all()
 
 
@@ -84,6 +89,9 @@ def test_features_are_what_their_names_say(pretrained, ct_path):
     np.testing.assert_allclose(found["post_norm_gap"], normed[0].mean(0), atol=1e-5)
     np.testing.assert_array_equal(found["post_norm_max"], encoded.patch_tokens[0].amax(0))
     np.testing.assert_allclose(found["pre_norm_gap"], encoded.before_norm[0].mean(0), atol=1e-6)
+    of_body = pretrained.embed_patches(crop)[body_patches(crop, pretrained.grid)]
+    assert len(of_body) < pretrained.grid.num_patches
+    np.testing.assert_allclose(found[ALIGNED_MAX], of_body.max(axis=0), atol=1e-6)
     with pytest.raises(ValueError, match="choose one of post_norm_gap"):
         pretrained.embed_volume(crop, "mean")
 
@@ -211,7 +219,7 @@ def test_a_text_encoder_that_has_moved_is_found_by_its_new_place(pretrained, tin
     np.testing.assert_allclose(model.embed_sentences(SENTENCES), expected, atol=1e-6)
 
 
-def test_maps_need_the_alignment(ct_path, text_encoder):
+def test_maps_need_the_alignment(ct_path, text_encoder, phantom_store):
     config = tiny("terms.alignment=false")
     model = Pretrained(
         build_simcrop(config, text_dim=384, vocabulary_size=10), config, text_encoder.fingerprint()
@@ -221,6 +229,8 @@ def test_maps_need_the_alignment(ct_path, text_encoder):
         lambda: model.similarity_map(ct_path, SENTENCES),
         lambda: model.embed_patches(ct_path),
         lambda: model.embed_sentences(SENTENCES),
+        lambda: model.embed_volume(ct_path, ALIGNED_MAX),
+        lambda: embed_store(model, phantom_store, feature=ALIGNED_MAX),
     ):
         with pytest.raises(CheckpointError, match="was trained without the alignment"):
             ask()

@@ -46,6 +46,8 @@ def finetune(
     from simcrop.view.probe_cards import probe_cards
     from simcrop.view.result_page import write_result_page
 
+    if feature == "aligned_max":
+        raise typer.BadParameter(f"--feature {feature}; expected a feature of the encoder's tokens")
     if min(lr, head_lr) <= 0:
         raise typer.BadParameter(f"--lr {lr} --head-lr {head_lr}; expected rates above 0")
     config = FinetuneConfig(lr=lr, head_lr=head_lr, batch_size=batch_size, epochs=epochs)

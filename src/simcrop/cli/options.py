@@ -59,9 +59,11 @@ TextEncoderPath = Annotated[
 Feature = Annotated[
     str,
     typer.Option(
-        callback=one_of("auto", "post_norm_gap", "post_norm_max", "pre_norm_gap", "cls"),
-        help="post_norm_gap, post_norm_max, pre_norm_gap or cls; auto is the checkpoint's own: "
-        "pre_norm_gap for the authors', post_norm_gap for ours.",
+        callback=one_of(
+            "auto", "post_norm_gap", "post_norm_max", "pre_norm_gap", "cls", "aligned_max"
+        ),
+        help="post_norm_gap, post_norm_max, pre_norm_gap, cls or aligned_max; auto is the "
+        "checkpoint's own: pre_norm_gap for the authors', post_norm_gap for ours.",
     ),
 ]
 Layout = Annotated[

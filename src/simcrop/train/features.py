@@ -19,7 +19,8 @@ from simcrop.data.preprocessing import Crop, center_crop, prepare_volume
 from simcrop.data.store import Store
 from simcrop.errors import DataError, SimCroPError, complain
 from simcrop.train.growing_array import GrowingArray, growing_array
-from simcrop.train.pretrained import FEATURES, Pretrained, pool
+from simcrop.train.pooling import FEATURES
+from simcrop.train.pretrained import Pretrained
 
 Progress = Callable[[int, int, str], None]
 
@@ -212,12 +213,14 @@ def _embed(
         raise ValueError(f"feature {feature!r}; choose one of {', '.join(FEATURES)}")
     kept: list[int] = []
     failed: list[tuple[str, str]] = []
-    pooled: dict[str, list[np.ndarray]] = {name: [] for name in FEATURES}
+    if feature not in pretrained.features:
+        pretrained.need_alignment()
+    pooled: dict[str, list[np.ndarray]] = {name: [] for name in pretrained.features}
     patches, is_body, affines = [], [], []
     for rows, crops in _batches(index["volume_id"].tolist(), read, batch_size, failed):
         encoded = pretrained.encode(crops)
         for name, vectors in pooled.items():
-            vectors.append(pool(encoded, name).cpu().numpy())
+            vectors.append(pretrained.pool(encoded, crops, name).cpu().numpy())
         if tokens is not None:
             tokens.append(encoded.patch_tokens.half().cpu().numpy())
         if with_patches:

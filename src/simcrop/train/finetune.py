@@ -30,7 +30,8 @@ from simcrop.objectives.label_loss import label_loss, label_probabilities
 from simcrop.train.datamodule import BatchStream
 from simcrop.train.machine import machine_for, quiet_lightning
 from simcrop.train.optimization import warmup_cosine
-from simcrop.train.pretrained import Pretrained, pool
+from simcrop.train.pooling import pool
+from simcrop.train.pretrained import Pretrained
 
 Progress = Callable[[int, int, str], None]
 

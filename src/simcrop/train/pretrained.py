@@ -34,8 +34,7 @@ from simcrop.train.networks import (
     build_simcrop,
     encoder_only,
 )
-
-FEATURES = ("post_norm_gap", "post_norm_max", "pre_norm_gap", "cls")
+from simcrop.train.pooling import ALIGNED_MAX, FEATURES, largest_in_body, pool
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +85,11 @@ class Pretrained:
     def grid(self) -> PatchGrid:
         """Geometry of crop and patches."""
         return self.simcrop.grid
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features it can give of a volume."""
+        return tuple(f for f in FEATURES if f != ALIGNED_MAX or self.simcrop.terms.alignment)
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
@@ -166,16 +170,24 @@ class Pretrained:
 
         Args:
             volume: a file, DICOM folder, `Volume`, or a crop.
-            feature: "post_norm_gap" (mean over patch tokens, the space that was trained),
-                "post_norm_max" (the largest over patches of every channel: small findings are not
-                averaged away), "pre_norm_gap" (before the last norm, as the authors probe) or
-                "cls"; None takes the checkpoint's own.
+            feature: a name from `simcrop.train.pooling`; None takes the checkpoint's own.
 
         Raises:
+            CheckpointError: if "aligned_max" is asked of a checkpoint without the alignment.
             ValueError: if the feature is unknown.
         """
         crop = volume if isinstance(volume, Crop) else self.crop(volume)
-        return pool(self.encode([crop]), feature or self.feature)[0].cpu().numpy()
+        return self.pool(self.encode([crop]), [crop], feature or self.feature)[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def pool(
+        self, encoded: EncodedVolume, crops: list[Crop], feature: str
+    ) -> Float[Tensor, "batch features"]:
+        """Return one vector for each crop from its tokens; see `embed_volume`."""
+        if feature != ALIGNED_MAX:
+            return pool(encoded, feature)
+        is_body = np.stack([body_patches(crop, self.grid) for crop in crops])
+        return largest_in_body(self.embed_encoded(encoded), torch.from_numpy(is_body))
 
     @torch.inference_mode()
     def embed_patches(
@@ -188,7 +200,7 @@ class Pretrained:
     @torch.inference_mode()
     def embed_encoded(self, encoded: EncodedVolume) -> Float[Tensor, "batch patches shared"]:
         """Return the patches of encoded volumes in the shared space, unit length."""
-        self._need_alignment()
+        self.need_alignment()
         embeddings = self.simcrop.image_projection(encoded.patch_tokens)
         return torch.nn.functional.normalize(embeddings, dim=-1)
 
@@ -201,7 +213,7 @@ class Pretrained:
         Raises:
             ValueError: if a sentence has no words.
         """
-        self._need_alignment()
+        self.need_alignment()
         rows = [self._embed_sentence(sentence) for sentence in sentences]
         return torch.nn.functional.normalize(torch.cat(rows), dim=-1).cpu().numpy()
 
@@ -238,7 +250,12 @@ class Pretrained:
             crop=crop,
         )
 
-    def _need_alignment(self) -> None:
+    def need_alignment(self) -> None:
+        """Check that sentences and patches share a space.
+
+        Raises:
+            CheckpointError: if it was trained without the alignment.
+        """
         if not self.simcrop.terms.alignment:
             raise CheckpointError(
                 complain(
@@ -247,23 +264,6 @@ class Pretrained:
                     "Sentences and patches share no space in this one.",
                 )
             )
-
-
-def pool(encoded: EncodedVolume, feature: str) -> Float[Tensor, "batch dim"]:
-    """Return one vector per volume from the encoder's tokens; see `Pretrained.embed_volume`.
-
-    Raises:
-        ValueError: if the feature is unknown.
-    """
-    if feature == "post_norm_gap":
-        return encoded.patch_tokens.mean(dim=1)
-    if feature == "post_norm_max":
-        return encoded.patch_tokens.amax(dim=1)
-    if feature == "pre_norm_gap":
-        return encoded.before_norm.mean(dim=1)
-    if feature == "cls":
-        return encoded.cls_token
-    raise ValueError(f"feature {feature!r}; choose one of {', '.join(FEATURES)}")
 
 
 def load(
