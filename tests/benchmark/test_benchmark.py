@@ -20,6 +20,7 @@ PLAN = Plan(
     seeds=(1,),
     patients=24,
     test_patients=5,
+    away_patients=4,
     steps=2,
 )
 
@@ -31,7 +32,8 @@ def no_progress(done: int, total: int, what: str) -> None:
 @pytest.fixture(scope="module")
 def finished(phantom_store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
-    (folder / "store").symlink_to(phantom_store.folder)
+    (folder / "home").mkdir()
+    (folder / "home" / "store").symlink_to(phantom_store.folder)
     run_benchmark(folder, PLAN, on_progress=no_progress)
     return folder
 
@@ -42,15 +44,21 @@ def test_every_cell_has_its_measures(finished):
         for cell in PLAN.cells(finished)
     }
     probes = {"probe_100", "probe_10", "probe_1"}
+    of_encoders = probes | {f"{name} max" for name in probes}
+    of_encoders |= {f"{name} away" for name in of_encoders} | {"patch_dice"}
     assert measures["patch_statistics"] == probes
-    assert measures["untrained"] == probes | {f"{name} max" for name in probes}
+    assert measures["untrained"] == of_encoders
     assert measures["supervised"] == measures["cnn"] == {"probe_100"}
-    assert measures["recommended"] > probes | {
+    assert measures["recommended"] > of_encoders | {
         "zero_shot",
+        "zero_shot away",
         "chance",
         "hit",
+        "hit away",
         "hit swapped",
         "patch_auroc",
+        "recall_10 report to volume",
+        "recall_10 volume to report",
     }
 
 

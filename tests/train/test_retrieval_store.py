@@ -6,8 +6,8 @@ import pytest
 from simcrop.data.store import Store
 from simcrop.errors import DataError
 from simcrop.evaluate.retrieval import DEPTHS
-from simcrop.train.retrieval import GLOBAL, TOP_K, retrieve
-from simcrop.train.shared_space import embed_texts, global_texts
+from simcrop.train.retrieval import retrieve
+from simcrop.train.shared_space import GLOBAL, TOP_K, embed_texts, global_texts
 
 
 @pytest.fixture(scope="module")

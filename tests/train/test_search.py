@@ -10,8 +10,9 @@ from simcrop.errors import DataError
 from simcrop.geometry import VoxelGrid
 from simcrop.train.feature_files import save_features
 from simcrop.train.features import embed_store
-from simcrop.train.search import GLOBAL, axial_slice, results_table, search
+from simcrop.train.search import axial_slice, results_table, search
 from simcrop.train.search_index import open_index, write_index
+from simcrop.train.shared_space import GLOBAL
 
 QUERIES = ["Pleural effusion on the left.", "The heart is enlarged."]
 

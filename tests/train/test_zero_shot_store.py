@@ -9,9 +9,8 @@ from simcrop.data.store import Store
 from simcrop.errors import DataError
 from simcrop.evaluate.prompts import PROMPTS, Prompts
 from simcrop.train.features import embed_store
+from simcrop.train.shared_space import GLOBAL, TOP_K
 from simcrop.train.zero_shot import (
-    GLOBAL,
-    TOP_K,
     evaluate_zero_shot,
     prompts_of_labels,
     score_findings,

@@ -5,25 +5,28 @@ every item, from which tables are made later without any network. `results.json`
 so a folder that has one is done and is never made again.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from simcrop.benchmark.cnn import cnn_scores
+from simcrop.benchmark.costs import Costs
 from simcrop.benchmark.measures import (
-    Ruler,
     measure_encoder,
     measure_patch_statistics,
     measure_supervised,
 )
 from simcrop.benchmark.permuted import PermutedReports
+from simcrop.benchmark.ruler import Ruler
 from simcrop.benchmark.supervised import supervised_scores
 from simcrop.benchmark.variants import Variant
 from simcrop.benchmark.words import measure_words
 from simcrop.config import Config
+from simcrop.data.store import Store
 from simcrop.errors import DataError, complain
 from simcrop.evaluate.items import Items
 from simcrop.evaluate.results import RESULTS_FILE, NamedSet, Result, read_result, write_result
@@ -75,36 +78,12 @@ class Cell:
 
 def run_cell(cell: Cell, ruler: Ruler, on_progress: Progress) -> None:
     """Train and measure one cell, going on from its last resume point where it was stopped."""
-    clock = _Clock()
-    variant, config, store = cell.variant, cell.config, ruler.store
-    items: tuple[Items, ...] = ()
-    if variant.kind == "patch statistics":
-        items = measure_patch_statistics(config, store, cell.seed)
-        clock.stop("evaluate")
-    elif variant.kind == "supervised":
-        scores = supervised_scores(config, store, on_progress)
-        clock.stop("train")
-        items = measure_supervised(scores, store)
-    elif variant.kind == "cnn":
-        num_seen = config.optimizer.length * config.optimizer.batch_size
-        scores = cnn_scores(store, cell.seed, num_seen, on_progress)
-        clock.stop("train")
-        items = measure_supervised(scores, store)
-    elif variant.kind == "untrained":
-        items = measure_encoder(_untrained(config), ruler, cell.seed, on_progress)
-        clock.stop("evaluate")
-    else:
-        run = RunFolder(cell.folder)
-        source = PermutedReports(store.location, cell.seed) if variant.permuted else store
-        pretrain(config, source, run, resume=run.config.exists(), on_progress=on_progress)
-        clock.stop("train")
-        items = measure_encoder(load(cell.folder), ruler, cell.seed, on_progress)
-        if config.terms.masked_report:
-            items = (*items, *measure_words(load_checkpoint(cell.folder), store))
-        clock.stop("evaluate")
+    costs = Costs(cell.folder)
+    items = _made(cell, ruler, costs, on_progress)
+    config, store, variant = cell.config, ruler.store, cell.variant
     result = Result(
         command="simcrop benchmark",
-        figures={"cpu_seconds": clock.seconds, "variant": variant.name, "says": variant.says},
+        figures={"cpu_seconds": costs.seconds, "variant": variant.name, "says": variant.says},
         sets={part: NamedSet.of(store.volume_ids(part)) for part in ("train", "val", "test")},
         contract_hash=config.contract().hash,
         seeds=(cell.seed,),
@@ -113,6 +92,40 @@ def run_cell(cell: Cell, ruler: Ruler, on_progress: Progress) -> None:
         items=items,
     )
     write_result(result, cell.folder)
+
+
+def _made(cell: Cell, ruler: Ruler, costs: Costs, on_progress: Progress) -> tuple[Items, ...]:
+    """Train what is to be trained and return the measures."""
+    variant, config, store = cell.variant, cell.config, ruler.store
+    if variant.kind == "patch statistics":
+        with costs.of("evaluate"):
+            return measure_patch_statistics(config, store, cell.seed)
+    if variant.kind in ("supervised", "cnn"):
+        with costs.of("train"):
+            scores = _supervised_scores(cell, store, on_progress)
+        return measure_supervised(scores, store)
+    if variant.kind == "untrained":
+        with costs.of("evaluate"):
+            return measure_encoder(_untrained(config), ruler, cell.seed, on_progress)
+    run = RunFolder(cell.folder)
+    with costs.of("train"):
+        source = PermutedReports(store.location, cell.seed) if variant.permuted else store
+        pretrain(config, source, run, resume=run.config.exists(), on_progress=on_progress)
+    with costs.of("evaluate"):
+        items = measure_encoder(load(cell.folder), ruler, cell.seed, on_progress)
+        if config.terms.masked_report:
+            items = (*items, *measure_words(load_checkpoint(cell.folder), store))
+    return items
+
+
+def _supervised_scores(
+    cell: Cell, store: Store, on_progress: Progress
+) -> Float[np.ndarray, "test_volumes labels"]:
+    config = cell.config
+    if cell.variant.kind == "supervised":
+        return supervised_scores(config, store, on_progress)
+    num_seen = config.optimizer.length * config.optimizer.batch_size
+    return cnn_scores(store, cell.seed, num_seen, on_progress)
 
 
 def _settings(cell: Cell) -> dict[str, object]:
@@ -126,17 +139,3 @@ def _settings(cell: Cell) -> dict[str, object]:
 def _untrained(config: Config) -> Pretrained:
     torch.manual_seed(config.seed)
     return Pretrained(encoder_only(build_encoder(config)), config, "")
-
-
-class _Clock:
-    """CPU seconds of each stage, all threads of this process."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.process_time()
-
-    def stop(self, stage: str) -> None:
-        """Give the CPU time since the last stop to a stage."""
-        now = time.process_time()
-        self.seconds[stage] = round(now - self._last, 1)
-        self._last = now

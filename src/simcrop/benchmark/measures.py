@@ -4,17 +4,25 @@ probe_100, probe_10, probe_1   scores of a linear probe on that share of the tra
                                mean patch tokens; with " max" of the largest values over patches
 zero_shot                      scores from sentences alone, nothing fitted
 hit, patch_auroc, ...          where sentences look, beside the maps that cannot know
+recall_10 ...                  a report among the first ten of all held-out volumes, and back
+patch_dice                     of a linear layer on single patch tokens, see `patch_probe`
 words_true, words_shuffled     hidden words of findings named rightly, with the true volume and
                                with another patient's
+
+With " away" the same on phantoms of another hospital, by what was fitted at home.
 """
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 
+from simcrop.benchmark.patch_probe import measure_patch_probe
+from simcrop.benchmark.ruler import Ruler
 from simcrop.config import Config
 from simcrop.data.body import body_patches
 from simcrop.data.preprocessing import center_crop, normalise
@@ -22,13 +30,16 @@ from simcrop.data.store import Store
 from simcrop.evaluate.grounding import OWN, SWAPPED, evaluate_grounding
 from simcrop.evaluate.items import Items, items_of_groups
 from simcrop.evaluate.map_figures import target_patches
-from simcrop.evaluate.position_maps import POSITION, POSITION_AND_WORDS, PositionMaps
+from simcrop.evaluate.position_maps import POSITION, POSITION_AND_WORDS
 from simcrop.report.places import place_of
 from simcrop.train.features import Features, Progress, embed_store
 from simcrop.train.grounding import MEAN_OF_OTHERS, ground_store, with_position_maps
-from simcrop.train.masks import training_masks
+from simcrop.train.pooling import ALIGNED_MAX
 from simcrop.train.pretrained import Pretrained
-from simcrop.train.probe import ProbePlan, probe
+from simcrop.train.probe import ProbePlan, probe_parts
+from simcrop.train.probe_parts import divide, divide_foreign
+from simcrop.train.retrieval import retrieve
+from simcrop.train.shared_space import poolings_of
 from simcrop.train.zero_shot import zero_shot_scores_of
 
 FRACTIONS = {"probe_100": 1.0, "probe_10": 0.1, "probe_1": 0.01}
@@ -36,57 +47,80 @@ _MAPS = (OWN, SWAPPED, MEAN_OF_OTHERS, POSITION, POSITION_AND_WORDS)
 _FIGURES = ("hit", "patch_auroc", "average_precision")
 
 
-class Ruler:
-    """What every cell is measured with: a store, and maps that know no image, made once."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._position: PositionMaps | None = None
-
-    def position_maps(self, encoder: Pretrained) -> PositionMaps:
-        """Return the maps of the training masks; all encoders cut volumes into the same patches."""
-        if self._position is None:
-            self._position = PositionMaps(training_masks(self.store, encoder))
-        return self._position
-
-
 def measure_encoder(
     encoder: Pretrained, ruler: Ruler, seed: int, on_progress: Progress
 ) -> tuple[Items, ...]:
     """Return every measure that an encoder allows; the seed draws the fractions' patients."""
-    has_sentences, store = encoder.simcrop.terms.alignment, ruler.store
-    features = embed_store(encoder, store, with_patches=has_sentences, on_progress=on_progress)
-    largest = replace(features, volume_embeddings=_largest(features), pooled={})
-    items = tuple(
-        replace(one, measure=f"{one.measure}{suffix}")
-        for of, suffix in ((features, ""), (largest, " max"))
-        for one in measure_probes(of, store, seed)
-    )
-    if not has_sentences:
-        return items
-    held_out = features.of("test")
-    zero_shot = measure_zero_shot(encoder, store, held_out)
-    return (*items, zero_shot, *measure_grounding(encoder, ruler, held_out))
+    terms, store = encoder.simcrop.terms, ruler.store
+    features = embed_store(encoder, store, with_patches=terms.alignment, on_progress=on_progress)
+    away = None
+    if ruler.away is not None:
+        away = embed_store(
+            encoder, ruler.away, with_patches=terms.alignment, on_progress=on_progress
+        )
+    found = [*_probes_both_ways(features, away, ruler, seed), _patch_probe(encoder, ruler)]
+    for suffix, part, where in (("", features.of("test"), store), (" away", away, ruler.away)):
+        if not terms.shared_space or part is None or where is None:
+            continue
+        measured = [measure_zero_shot(encoder, where, part)]
+        if terms.alignment:
+            measured += measure_grounding(encoder, ruler, part, where)
+        found += [replace(one, measure=f"{one.measure}{suffix}") for one in measured]
+    if terms.shared_space:
+        found += measure_retrieval(encoder, store)
+    return tuple(found)
 
 
-def _largest(features: Features) -> Float[np.ndarray, "volumes dim"]:
-    """Return the largest value over patches of every channel, which no mean dilutes.
+def _probes_both_ways(
+    features: Features, away: Features | None, ruler: Ruler, seed: int
+) -> list[Items]:
+    """Return the probes of mean and of largest values, at home and away."""
+    found = []
+    for suffix in ("", " max"):
+        home = _largest(features) if suffix else features
+        found += measure_probes(home, ruler.store, seed, suffix)
+        if away is not None and ruler.away is not None:
+            foreign = _largest(away) if suffix else away
+            found += measure_probes(home, ruler.store, seed, suffix, (foreign, ruler.away))
+    return found
 
-    Of body patches in the space shared with sentences, where there is one, else of all tokens.
+
+def _largest(features: Features) -> Features:
+    """Return them with the largest value over patches of every channel, which no mean dilutes.
+
+    In the space shared with sentences, where there is one, else of the encoder's tokens.
     """
-    if features.patch_embeddings is None:
-        return features.pooled["post_norm_max"]
-    rows = zip(features.stored_patches(), features.is_body, strict=True)
-    return np.stack([patches[body].max(axis=0) for patches, body in rows]).astype(np.float32)
+    name = ALIGNED_MAX if ALIGNED_MAX in features.pooled else "post_norm_max"
+    return replace(features, volume_embeddings=features.pooled[name])
 
 
-def measure_probes(features: Features, store: Store, seed: int) -> tuple[Items, ...]:
-    """Return the scores of a linear probe on the test volumes for each share of the patients."""
-    results = probe(features, store, ProbePlan(fractions=tuple(FRACTIONS.values()), seeds=(seed,)))
-    found = {result.fraction: result for result in results}
+def _patch_probe(encoder: Pretrained, ruler: Ruler) -> Items:
+    with tempfile.TemporaryDirectory() as folder:
+        only, path = set(ruler.patch_volumes), Path(folder) / "tokens.npy"
+        features = embed_store(encoder, ruler.store, only=only, tokens_path=path)
+        return measure_patch_probe(features, ruler.shares(encoder))
+
+
+def measure_probes(
+    features: Features,
+    store: Store,
+    seed: int,
+    suffix: str = "",
+    away: tuple[Features, Store] | None = None,
+) -> tuple[Items, ...]:
+    """Return the scores of a linear probe on the test volumes for each share of the patients.
+
+    Given features of another store, its volumes are the test volumes.
+    """
+    plan = ProbePlan(fractions=tuple(FRACTIONS.values()), seeds=(seed,))
+    if away is None:
+        parts = divide(features, store)
+    else:
+        parts, suffix = divide_foreign(features, store, *away, part="all"), f"{suffix} away"
+    found = {result.fraction: result for result in probe_parts(*parts, plan)}
     return tuple(
-        Items("", name, one.opened.volume_ids, one.opened.patient_ids, one.label_names,
-              one.scores, one.labels)
+        Items("", f"{name}{suffix}", one.opened.volume_ids, one.opened.patient_ids,
+              one.label_names, one.scores, one.labels)
         for name, one in ((name, found[fraction]) for name, fraction in FRACTIONS.items())
     )  # fmt: skip
 
@@ -131,13 +165,30 @@ def measure_zero_shot(encoder: Pretrained, store: Store, features: Features) -> 
     )  # fmt: skip
 
 
-def measure_grounding(encoder: Pretrained, ruler: Ruler, features: Features) -> tuple[Items, ...]:
+def measure_retrieval(encoder: Pretrained, store: Store) -> tuple[Items, ...]:
+    """Return which held-out reports have their volume among the first ten, and the reverse.
+
+    One study a patient; reports of the same words are hits of each other.
+    """
+    pooling = poolings_of(encoder)[0]
+    pool = retrieve(encoder, store, num_resamples=2)["studies"]
+    names = ("retrieval",)
+    return tuple(
+        Items("", f"recall_10 {one.query} to {one.candidate}", pool.volume_ids, pool.patient_ids,
+              names, (one.ranks <= 10).astype(float)[:, None])
+        for one in pool.recalls[pooling][:2]
+    )  # fmt: skip
+
+
+def measure_grounding(
+    encoder: Pretrained, ruler: Ruler, features: Features, store: Store
+) -> tuple[Items, ...]:
     """Return where each sentence looks, beside its controls, and the level of chance.
 
     Names are those of the figure and of the map: `hit` is that of the sentence's own map. Patch
     AUROC is also given for the sentences that name no place.
     """
-    sentences = ground_store(encoder, ruler.store, features)
+    sentences = ground_store(encoder, store, features)
     sentences = with_position_maps(sentences, ruler.position_maps(encoder))
     stated = [one for one in sentences if not one.is_negated and one.has_target]
     if not stated:

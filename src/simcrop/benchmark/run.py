@@ -1,6 +1,6 @@
 """The benchmark as a whole: phantoms, cells one after the other, and tables of what is there.
 
-    FOLDER/archive, FOLDER/store            the phantoms
+    FOLDER/home, FOLDER/away                the phantoms, and those of another hospital
     FOLDER/cells/VARIANT/seed_N             one cell each, see `cell`
     FOLDER/results.json, table.md, *.png    from the cells that are finished
 
@@ -15,8 +15,16 @@ from pathlib import Path
 
 from simcrop.benchmark.cell import Cell, run_cell
 from simcrop.benchmark.figures import draw
-from simcrop.benchmark.measures import Ruler
-from simcrop.benchmark.summary import CLASSIFICATION, GROUNDING, WORDS, Summary
+from simcrop.benchmark.ruler import Ruler
+from simcrop.benchmark.summary import (
+    AWAY,
+    CLASSIFICATION,
+    GROUNDING,
+    PATCHES,
+    RETRIEVAL,
+    WORDS,
+    Summary,
+)
 from simcrop.benchmark.variants import QUICK, VARIANTS
 from simcrop.data.phantom import write_phantoms
 from simcrop.data.prepare import prepare
@@ -36,6 +44,7 @@ class Plan:
         seeds: of the networks and of the order of the studies; the same for every variant.
         patients: phantoms in all.
         test_patients: of them, held out; the twentieth part of the rest is for validation.
+        away_patients: phantoms of another hospital, all for testing.
         steps: updates of every variant that trains.
         phantom_seed: of the phantoms. Settings were searched for on seeds 5001, 5002 and 5011.
     """
@@ -44,6 +53,7 @@ class Plan:
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
     patients: int = 5000
     test_patients: int = 500
+    away_patients: int = 300
     steps: int = 900
     phantom_seed: int = 2026
 
@@ -57,7 +67,9 @@ class Plan:
 
 
 FULL = Plan()
-QUICK_PLAN = Plan(variants=QUICK, seeds=(1,), patients=2000, test_patients=300, steps=400)
+QUICK_PLAN = Plan(
+    variants=QUICK, seeds=(1,), patients=2000, test_patients=300, away_patients=100, steps=400
+)
 
 
 def run_benchmark(
@@ -76,8 +88,8 @@ def run_benchmark(
     """
     end = None if minutes is None else time.monotonic() + 60 * minutes
     cells = plan.cells(folder)
-    store = _store(folder, plan, on_progress)
-    ruler = Ruler(store)
+    ruler = Ruler(*_stores(folder, plan, on_progress))
+    store = ruler.store
     for number, cell in enumerate(cells, start=1):
         if cell.is_done:
             continue
@@ -98,6 +110,11 @@ def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> 
         f"Mean AUROC over findings and seeds [95 % interval over patients and seeds]; {done} of "
         f"{len(cells)} cells are there": summary.table(CLASSIFICATION),
         "Where sentences look, likewise": summary.table(GROUNDING),
+        "Phantoms of another hospital": summary.table(AWAY),
+        "The report among the first ten of all held-out volumes, and back": summary.table(
+            RETRIEVAL
+        ),
+        "Dice of one linear layer on single patch tokens": summary.table(PATCHES),
         "Hidden words of findings named rightly, by the volume shown": summary.table(WORDS),
         "Differences": summary.claims_table(),
     }
@@ -127,25 +144,39 @@ def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> 
     return folder / "table.md"
 
 
-def _store(folder: Path, plan: Plan, on_progress: Progress) -> Store:
-    """Return the prepared phantoms, written at the first sitting."""
+def _stores(folder: Path, plan: Plan, on_progress: Progress) -> tuple[Store, Store | None]:
+    """Return the prepared phantoms of both hospitals, written at the first sitting."""
+    home = _store(
+        folder / "home", plan, plan.patients, plan.test_patients / plan.patients, on_progress
+    )
+    if not plan.away_patients:
+        return home, None
+    return home, _store(folder / "away", plan, plan.away_patients, None, on_progress)
+
+
+def _store(
+    folder: Path, plan: Plan, patients: int, test_fraction: float | None, on_progress: Progress
+) -> Store:
+    """Return the phantoms of a hospital; without a share for testing, of the other one."""
     config = VARIANTS["recommended"].config(plan.seeds[0], plan.steps)
+    is_away = test_fraction is None
     if not (folder / "store" / "splits.csv").exists():
         archive = write_phantoms(
             folder / "archive",
-            plan.patients,
-            plan.phantom_seed,
+            patients,
+            plan.phantom_seed + is_away,
+            away=is_away,
             workers=2,
-            on_progress=lambda done, total: on_progress(done, total, "write phantoms"),
+            on_progress=lambda done, total: on_progress(done, total, f"write {folder.name}"),
         )
         prepare(
             archive,
             folder / "store",
             config.contract(),
             workers=2,
-            val_fraction=0.05,
-            test_fraction=plan.test_patients / plan.patients,
-            on_progress=lambda done, total: on_progress(done, total, "prepare volumes"),
+            val_fraction=0.0 if is_away else 0.05,
+            test_fraction=test_fraction or 0.0,
+            on_progress=lambda done, total: on_progress(done, total, f"prepare {folder.name}"),
         )
     return Store(folder / "store")
 

@@ -36,8 +36,22 @@ GROUNDING = {
     "patch_auroc unplaced": "no place named",
     "patch_auroc unplaced position": "position only, no place named",
 }
+AWAY = {
+    "probe_100 away": "probe, 100 %",
+    "probe_1 away": "1 %",
+    "probe_1 max away": "maximum, 1 %",
+    "zero_shot away": "zero-shot",
+    "hit away": "hit",
+    "hit swapped away": "swapped",
+    "patch_auroc away": "patch AUROC",
+}
+RETRIEVAL = {
+    "recall_10 report to volume": "report to volume",
+    "recall_10 volume to report": "volume to report",
+}
+PATCHES = {"patch_dice": "Dice"}
 WORDS = {"words_true": "true volume", "words_shuffled": "another patient's"}
-COLUMNS = CLASSIFICATION | GROUNDING | WORDS
+COLUMNS = CLASSIFICATION | GROUNDING | AWAY | RETRIEVAL | PATCHES | WORDS
 _OF_FINDINGS = ("probe_1", "zero_shot", "hit", "hit swapped", "hit position", "patch_auroc")
 
 

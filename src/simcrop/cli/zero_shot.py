@@ -46,7 +46,7 @@ def zero_shot(
     from simcrop.evaluate.results import write_result
     from simcrop.evaluate.tables import scorecard_table
     from simcrop.train.pretrained import load
-    from simcrop.train.zero_shot import TOP_K, evaluate_zero_shot
+    from simcrop.train.zero_shot import evaluate_zero_shot
     from simcrop.train.zero_shot_result import zero_shot_result
     from simcrop.view.result_page import write_result_page
 
@@ -69,7 +69,7 @@ def zero_shot(
     )
     path = write_result(result, output)
     report = write_result_page(result, output, title="Findings from sentences alone")
-    typer.echo(scorecard_table(found.scorecards[TOP_K]).plain(), err=True)
+    typer.echo(scorecard_table(found.scorecards[found.own_pooling]).plain(), err=True)
     if found.without_prompts:
         typer.echo(f"without prompts, not scored: {', '.join(found.without_prompts)}", err=True)
     print(path, report, sep="\n")

@@ -46,7 +46,7 @@ class Features:
     patch_embeddings: Float[np.ndarray, "volumes patches shared"] | None
     is_body: Bool[np.ndarray, "volumes patches"]
     failed: pd.DataFrame
-    pooled: Mapping[str, Float[np.ndarray, "volumes dim"]] = field(default_factory=dict)
+    pooled: Mapping[str, Float[np.ndarray, "volumes _"]] = field(default_factory=dict)
     patch_tokens: np.ndarray | None = None
     affines: Float[np.ndarray, "volumes 4 4"] | None = None
 
@@ -170,9 +170,10 @@ def embed_in_parts(
     part_size: int = 256,
     on_progress: Progress = lambda done, total, what: None,
 ) -> Iterator[Features]:
-    """Yield the features of a store's volumes with their patches, some volumes at a time.
+    """Yield the features of a store's volumes, some volumes at a time.
 
-    A volume's patches take 4.2 MB at the paper's size, which thousands of them must not keep.
+    Patches in the space shared with sentences come along where there is one. A volume's take 4.2 MB
+    at the paper's size, which thousands of them must not keep.
     Raises as `embed_store`.
     """
     wanted = [v for split in splits for v in store.volume_ids(split) if v in only]
@@ -183,7 +184,12 @@ def embed_in_parts(
 
         some = set(wanted[start : start + part_size])
         yield embed_store(
-            pretrained, store, splits=splits, only=some, with_patches=True, on_progress=update
+            pretrained,
+            store,
+            splits=splits,
+            only=some,
+            with_patches=pretrained.simcrop.terms.alignment,
+            on_progress=update,
         )
 
 

@@ -1,8 +1,9 @@
 """Volumes and reports of a store that find each other, as wholes and sentence by sentence.
 
-Two scores of a volume and a report. `top-k`: each sentence is pooled over its K most similar
-patches, as pre-training selects them, and averaged over the report's sentences. `global`: one
-vector of the volume and one of the report; see `simcrop.train.shared_space`.
+Two scores of a volume and a report. `top-k`, where there is an alignment: each sentence is pooled
+over its K most similar patches, as pre-training selects them, and averaged over the report's
+sentences. `global`: one vector of the volume and one of the report; see
+`simcrop.train.shared_space`.
 
 Pools have names, because figures of different pools cannot be compared: `volumes` has all volumes
 of the part, `studies` the first of each study, `distinct` the first study of each report text where
@@ -25,9 +26,15 @@ from simcrop.evaluate.zero_shot import pool_top_k
 from simcrop.report.sentences import sentence_key, split_sentences
 from simcrop.train.features import Features, Progress, embed_in_parts
 from simcrop.train.pretrained import Pretrained
-from simcrop.train.shared_space import embed_texts, global_texts, global_volumes
+from simcrop.train.shared_space import (
+    GLOBAL,
+    TOP_K,
+    embed_texts,
+    global_texts,
+    global_volumes,
+    poolings_of,
+)
 
-TOP_K, GLOBAL = "top-k", "global"
 Matrix = Float[np.ndarray, "volumes texts"]
 
 
@@ -79,10 +86,10 @@ def retrieve(
     seed: int = 0,
     on_progress: Progress = lambda done, total, what: None,
 ) -> dict[str, PoolResult]:
-    """Return the figures of every pool, the four tasks by both scores.
+    """Return the figures of every pool, the four tasks by every score that the checkpoint has.
 
     Args:
-        pretrained: a checkpoint trained with the alignment.
+        pretrained: a checkpoint trained with the alignment or the contrast of wholes.
         store: with reports.
         part: `train`, `val` or `test`.
         own_pools: study ids by name, further pools.
@@ -127,8 +134,9 @@ class _Scores:
                 for key, sentence in zip(text.keys[0], text.sentences[0], strict=True)}  # fmt: skip
         self._column = {key: i for i, key in enumerate(said)}
         self._said = said
-        self._vectors = embed_texts(pretrained, said.values())
-        self._matrix = np.stack([self._vectors[text] for text in said.values()])
+        self.poolings = poolings_of(pretrained)
+        has_top_k = TOP_K in self.poolings
+        self._vectors = embed_texts(pretrained, said.values()) if has_top_k else {}
         singles = [(text,) for text in said.values()]
         self._whole_sentences = global_texts(pretrained, singles, self._vectors)
         self._pooled: list[Matrix] = []
@@ -137,9 +145,11 @@ class _Scores:
 
     def add(self, some: Features) -> pd.DataFrame:
         """Score some volumes with all sentences and return their rows."""
-        for patches, is_body in zip(some.stored_patches(), some.is_body, strict=True):
-            similarity = self._matrix @ patches.astype(np.float32).T
-            self._pooled.append(pool_top_k(similarity, is_body[None], self._top_k)[None])
+        if TOP_K in self.poolings:
+            matrix = np.stack([self._vectors[text] for text in self._said.values()])
+            for patches, is_body in zip(some.stored_patches(), some.is_body, strict=True):
+                similarity = matrix @ patches.astype(np.float32).T
+                self._pooled.append(pool_top_k(similarity, is_body[None], self._top_k)[None])
         self._whole.append(global_volumes(self._pretrained, some))
         self._volumes += some.index["volume_id"].tolist()
         return some.index
@@ -148,7 +158,8 @@ class _Scores:
     def sentences(self) -> dict[str, Matrix]:
         """Scores of volumes with distinct sentences, by the way of pooling."""
         whole = np.concatenate(self._whole) @ self._whole_sentences.T
-        return {TOP_K: np.concatenate(self._pooled), GLOBAL: whole}
+        pooled = {TOP_K: np.concatenate(self._pooled)} if self._pooled else {}
+        return pooled | {GLOBAL: whole}
 
     @cached_property
     def reports(self) -> dict[str, Matrix]:
@@ -157,10 +168,8 @@ class _Scores:
         shares = np.stack([self._shares(of_report) for of_report in keys])
         texts = [[self._said[key] for key in of_report] for of_report in keys]
         whole = global_texts(self._pretrained, texts, self._vectors)
-        return {
-            TOP_K: self.sentences[TOP_K] @ shares.T,
-            GLOBAL: np.concatenate(self._whole) @ whole.T,
-        }
+        pooled = {TOP_K: self.sentences[TOP_K] @ shares.T} if self._pooled else {}
+        return pooled | {GLOBAL: np.concatenate(self._whole) @ whole.T}
 
     def _shares(self, keys: Sequence[int]) -> Float[np.ndarray, " sentences"]:
         """Return the weight of each distinct sentence in a report: their mean."""
@@ -217,7 +226,7 @@ def _evaluate(
         volume_ids=tuple(index["volume_id"]),
         patient_ids=tuple(patients),
         num_duplicates=int((says_same & other_study).any(axis=1).sum()),
-        recalls={name: recalls(name) for name in (TOP_K, GLOBAL)},
+        recalls={name: recalls(name) for name in scores.poolings},
     )
 
 

@@ -18,9 +18,7 @@ from simcrop.geometry import VoxelGrid
 from simcrop.train.features import Progress
 from simcrop.train.pretrained import Pretrained
 from simcrop.train.search_index import SearchIndex, check_index
-from simcrop.train.shared_space import embed_texts, global_texts
-
-TOP_K, GLOBAL = "top-k", "global"
+from simcrop.train.shared_space import GLOBAL, TOP_K, embed_texts, global_texts
 
 
 @dataclass(frozen=True)

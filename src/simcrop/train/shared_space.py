@@ -18,7 +18,22 @@ from simcrop.report.tokens import tokenize_findings
 from simcrop.train.features import Features
 from simcrop.train.pretrained import Pretrained
 
+TOP_K, GLOBAL = "top-k", "global"
 Vector = Float[np.ndarray, " shared"]
+
+
+def poolings_of(pretrained: Pretrained) -> tuple[str, ...]:
+    """Return in which ways a checkpoint compares texts with volumes, its own way first.
+
+    Raises:
+        CheckpointError: if sentences and volumes share no space in it.
+    """
+    if pretrained.simcrop.terms.alignment:
+        return TOP_K, GLOBAL
+    if pretrained.simcrop.terms.instance_contrast:
+        return (GLOBAL,)
+    pretrained.need_alignment()
+    return ()
 
 
 def embed_texts(pretrained: Pretrained, texts: Iterable[str]) -> Mapping[str, Vector]:

@@ -22,9 +22,15 @@ from simcrop.evaluate.scorecard import Scorecard, operating_points, score
 from simcrop.evaluate.zero_shot import pair_probability, pool_top_k
 from simcrop.train.features import Features, Progress, embed_in_parts
 from simcrop.train.pretrained import Pretrained
-from simcrop.train.shared_space import embed_texts, global_texts, global_volumes
+from simcrop.train.shared_space import (
+    GLOBAL,
+    TOP_K,
+    embed_texts,
+    global_texts,
+    global_volumes,
+    poolings_of,
+)
 
-TOP_K, GLOBAL = "top-k", "global"
 Probabilities = Float[np.ndarray, "volumes labels"]
 
 
@@ -50,6 +56,11 @@ class ZeroShotResult:
     volume_ids: tuple[str, ...]
     patient_ids: tuple[str, ...]
 
+    @property
+    def own_pooling(self) -> str:
+        """The checkpoint's own way of pooling, which is drawn."""
+        return next(iter(self.scores))
+
 
 def zero_shot(
     pretrained: Pretrained,
@@ -70,11 +81,12 @@ def zero_shot_scores_of(
 ) -> tuple[tuple[str, ...], Probabilities, Int[np.ndarray, "volumes labels"]]:
     """Return label names, each volume's score of each finding from prompts alone, and the truth.
 
-    Only labels that have prompts are scored, pooled over the checkpoint's K patches.
+    Only labels that have prompts are scored, pooled in the checkpoint's own way.
     """
     sources = prompts_of_labels(store, prompts)
     k = pretrained.config.alignment.top_k
-    scores = score_findings(pretrained, features, sources, pooling=TOP_K, top_k=k)
+    pooling = poolings_of(pretrained)[0]
+    scores = score_findings(pretrained, features, sources, pooling=pooling, top_k=k)
     return tuple(sources), scores, _labels(store, features, tuple(sources))
 
 
@@ -89,10 +101,10 @@ def evaluate_zero_shot(
     seed: int = 0,
     on_progress: Progress = lambda done, total, what: None,
 ) -> ZeroShotResult:
-    """Score every label that has prompts, by both poolings.
+    """Score every label that has prompts, by every pooling that the checkpoint has.
 
     Args:
-        pretrained: a checkpoint trained with the alignment.
+        pretrained: a checkpoint trained with the alignment or the contrast of wholes.
         store: with labels.
         prompts: sentences for and against, by label.
         part: `val` or `test`; `val` chooses the thresholds in either case.
@@ -159,7 +171,7 @@ def _score_in_parts(
 ) -> tuple[pd.DataFrame, Int[np.ndarray, "volumes labels"], dict[str, Probabilities]]:
     """Return the rows, labels and probabilities by pooling of volumes, few in memory at a time."""
     indices, labels = [], []
-    scores: dict[str, list[Probabilities]] = {TOP_K: [], GLOBAL: []}
+    scores: dict[str, list[Probabilities]] = {name: [] for name in poolings_of(pretrained)}
     for some in embed_in_parts(pretrained, store, splits, volumes, on_progress=on_progress):
         indices.append(some.index)
         labels.append(_labels(store, some, tuple(sources)))
@@ -213,7 +225,8 @@ def score_findings(
     """Return the probability of each label for each volume, by its prompts' pooled similarity."""
     every = [prompts for of_label in sources.values() for prompts in of_label]
     texts = sorted({text for one in every for text in (*one.positive, *one.negative)})
-    vectors = embed_texts(pretrained, texts)
+    has_whole_texts = pooling == GLOBAL and pretrained.simcrop.terms.instance_contrast
+    vectors = {} if has_whole_texts else embed_texts(pretrained, texts)
     number_of = {text: i for i, text in enumerate(texts)}
     if pooling == TOP_K:
         matrix = np.stack([vectors[text] for text in texts])

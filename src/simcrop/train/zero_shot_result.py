@@ -10,7 +10,8 @@ from simcrop.evaluate.items import Items
 from simcrop.evaluate.results import SELECTED_ON_TEST, Drawing, NamedSet, Result
 from simcrop.evaluate.tables import scorecard_table
 from simcrop.train.checkpoint import versions
-from simcrop.train.zero_shot import GLOBAL, TOP_K, ZeroShotResult
+from simcrop.train.shared_space import GLOBAL, TOP_K
+from simcrop.train.zero_shot import ZeroShotResult
 
 _MEANING = {
     TOP_K: "each sentence over its most similar patches",
@@ -40,8 +41,8 @@ def zero_shot_result(
         top_k: patches pooled per sentence.
     """
     names, labels, patients = found.label_names, found.labels, found.patient_ids
-    scores = found.scores[TOP_K]
-    points = found.scorecards[TOP_K].points
+    drawn = found.own_pooling
+    scores, points = found.scores[drawn], found.scorecards[drawn].points
     dots = auroc_dots(names, {pooling: card.auroc for pooling, card in found.scorecards.items()})
     return Result(
         command="zero-shot",
@@ -69,14 +70,14 @@ def zero_shot_result(
         },
         drawings={
             "auroc": Drawing(dots, "AUROC of every label, by pooling."),
-            "roc": Drawing(roc_curves(scores, labels, names, patients), f"ROC, {TOP_K}."),
+            "roc": Drawing(roc_curves(scores, labels, names, patients), f"ROC, {drawn}."),
             "precision_recall": Drawing(
                 precision_recall_curves(scores, labels, names, patients),
-                f"Precision over recall, {TOP_K}.",
+                f"Precision over recall, {drawn}.",
             ),
             "reliability": Drawing(
                 reliability_diagrams(scores, labels, names, points.temperatures),
-                f"Observed over predicted share, {TOP_K}.",
+                f"Observed over predicted share, {drawn}.",
             ),
         },
     )
