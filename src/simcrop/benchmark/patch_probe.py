@@ -39,7 +39,7 @@ def shares_of_findings(store: Store, volumes: Sequence[str], encoder: Pretrained
 
 
 def measure_patch_probe(features: Features, shares: Shares) -> Items:
-    """Return the Dice of every finding in every held-out volume that has it.
+    """Return the Dice of every finding in every held-out volume that has it, counted in patches.
 
     Args:
         features: with patch tokens, of training, validation and test volumes.
@@ -52,12 +52,12 @@ def measure_patch_probe(features: Features, shares: Shares) -> Items:
             continue
         head = _fit(train, of_volume)
         threshold = best_dice_threshold(*_maps(head, val, of_volume))
-        similarity, share, is_body = _maps(head, test, of_volume)
+        logits, is_finding, is_body = _maps(head, test, of_volume)
         rows = _rows(test, of_volume)
         ids += [f"{test.index['volume_id'].iloc[row]} {label}" for row in rows]
         patients += [str(test.index["patient_id"].iloc[row]) for row in rows]
         labels += [label] * len(rows)
-        values.append(dice(similarity, share, is_body, np.full(len(rows), threshold)))
+        values.append(dice(logits, is_finding, is_body, np.full(len(rows), threshold)))
     return items_of_groups("", "patch_dice", ids, patients, labels, np.concatenate(values))
 
 
@@ -68,7 +68,7 @@ class _Head:
         self, tokens: Float[np.ndarray, "patches dim"], is_finding: Bool[np.ndarray, " patches"]
     ) -> None:
         self._mean, self._deviation = tokens.mean(axis=0), tokens.std(axis=0).clip(1e-6)
-        head = LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=200)
+        head = LogisticRegression(C=_PENALTY, class_weight="balanced", solver="newton-cholesky")
         self._head = head.fit(self._standard(tokens), is_finding)
 
     def __call__(self, tokens: Float[np.ndarray, "patches dim"]) -> Float[np.ndarray, " patches"]:
@@ -91,11 +91,12 @@ def _fit(train: Features, of_volume: Mapping[str, np.ndarray]) -> _Head:
 def _maps(
     head: _Head, part: Features, of_volume: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return logits, shares and body patches of the volumes that have the finding."""
+    """Return logits, patches that hold the finding and body patches, of volumes that have it."""
     rows = _rows(part, of_volume)
     logits = np.stack([head(_tokens(part, row)) for row in rows])
     shares = np.stack([of_volume[part.index["volume_id"].iloc[row]] for row in rows])
-    return logits, shares, part.is_body[rows]
+    is_body = part.is_body[rows]
+    return logits, target_patches(shares, is_body).astype(np.float64), is_body
 
 
 def _rows(part: Features, of_volume: Mapping[str, np.ndarray]) -> list[int]:

@@ -137,7 +137,7 @@ def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> 
         seeds=(plan.phantom_seed, *plan.seeds),
         versions=versions(),
         settings={"patients": plan.patients, "steps": plan.steps},
-        tables=tables,
+        tables={title: table for title, table in tables.items() if table.rows},
         drawings=draw(summary, cells, store) if done else {},
     )
     write_result(result, folder)
