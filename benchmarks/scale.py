@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from simcrop.benchmark.smaller_store import SmallerStore
 from simcrop.benchmark.variants import VARIANTS
 from simcrop.config import override
 from simcrop.data.store import Store
@@ -36,24 +37,11 @@ WIDTHS = (32, 64, 128)
 FIGURES = {"zero_shot": "zero-shot AUROC", "hit": "hit", "hit_swapped": "other patient"}
 
 
-class FewerStudies(Store):
-    """A store with the first `number` training volumes only."""
-
-    def __init__(self, location: Path, number: int) -> None:
-        super().__init__(location)
-        self.number = number
-
-    def volume_ids(self, split: str | None = None) -> list[str]:
-        """Return the volumes of a split, of the training part the first so many."""
-        volumes = super().volume_ids(split)
-        return volumes[: self.number] if split == "train" else volumes
-
-
 def measure(store: Path, folder: Path, studies: int, updates: int, width: int, seed: int) -> dict:
     """Train one point and return its figures."""
     config = override(VARIANTS["per_image"].config(seed, updates), [f"vision_encoder.dim={width}"])
     start = time.process_time()
-    few = FewerStudies(store, studies)
+    few = SmallerStore(store, train=studies)
     run = RunFolder(folder / f"studies{studies}_updates{updates}_width{width}_seed{seed}")
     pretrain(config, few, run, resume=run.config.exists())
     seconds = time.process_time() - start

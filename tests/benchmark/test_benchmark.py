@@ -22,6 +22,7 @@ PLAN = Plan(
     test_patients=5,
     away_patients=4,
     steps=2,
+    segment_steps=2,
 )
 
 
@@ -47,7 +48,7 @@ def test_every_cell_has_its_measures(finished):
     of_encoders = probes | {f"{name} max" for name in probes}
     of_encoders |= {f"{name} away" for name in of_encoders} | {"patch_dice"}
     assert measures["patch_statistics"] == probes
-    assert measures["untrained"] == of_encoders
+    assert measures["untrained"] == of_encoders | {"unetr_dice"}
     assert measures["supervised"] == measures["cnn"] == {"probe_100"}
     assert measures["recommended"] > of_encoders | {
         "zero_shot",
@@ -59,6 +60,7 @@ def test_every_cell_has_its_measures(finished):
         "patch_auroc",
         "recall_10 report to volume",
         "recall_10 volume to report",
+        "unetr_dice",
     }
 
 

@@ -6,7 +6,7 @@ so a folder that has one is done and is never made again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from simcrop.benchmark.measures import (
 )
 from simcrop.benchmark.permuted import PermutedReports
 from simcrop.benchmark.ruler import Ruler
+from simcrop.benchmark.segmentation import measure_segmentation
 from simcrop.benchmark.supervised import supervised_scores
 from simcrop.benchmark.variants import Variant
 from simcrop.benchmark.words import measure_words
@@ -30,23 +31,25 @@ from simcrop.data.store import Store
 from simcrop.errors import DataError, complain
 from simcrop.evaluate.items import Items
 from simcrop.evaluate.results import RESULTS_FILE, NamedSet, Result, read_result, write_result
-from simcrop.train.checkpoint import load_checkpoint, versions
+from simcrop.train.checkpoint import load_checkpoint, save_encoder, versions
 from simcrop.train.networks import build_encoder, encoder_only
 from simcrop.train.pretrained import Pretrained, load
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
+from simcrop.train.segment import Task
 
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A variant with a seed, and where it is kept."""
+    """A variant with a seed, its updates and those of a UNETR on its encoder, and its folder."""
 
     variant: Variant
     seed: int
     steps: int
     folder: Path
+    segment_steps: int = 0
 
     @property
     def config(self) -> Config:
@@ -89,7 +92,7 @@ def run_cell(cell: Cell, ruler: Ruler, on_progress: Progress) -> None:
         seeds=(cell.seed,),
         versions=versions(),
         settings=_settings(cell),
-        items=items,
+        items=tuple(replace(one, values=_four_digits(one.values)) for one in items),
     )
     write_result(result, cell.folder)
 
@@ -105,8 +108,12 @@ def _made(cell: Cell, ruler: Ruler, costs: Costs, on_progress: Progress) -> tupl
             scores = _supervised_scores(cell, store, on_progress)
         return measure_supervised(scores, store)
     if variant.kind == "untrained":
+        encoder = _untrained(config)
+        fresh = encoder.simcrop.vision_encoder
+        save_encoder(cell.folder, fresh, config, feature=encoder.feature, origin={})
         with costs.of("evaluate"):
-            return measure_encoder(_untrained(config), ruler, cell.seed, on_progress)
+            items = measure_encoder(encoder, ruler, cell.seed, on_progress)
+        return *items, *_segmentation(cell, store, costs, on_progress)
     run = RunFolder(cell.folder)
     with costs.of("train"):
         source = PermutedReports(store.location, cell.seed) if variant.permuted else store
@@ -115,7 +122,22 @@ def _made(cell: Cell, ruler: Ruler, costs: Costs, on_progress: Progress) -> tupl
         items = measure_encoder(load(cell.folder), ruler, cell.seed, on_progress)
         if config.terms.masked_report:
             items = (*items, *measure_words(load_checkpoint(cell.folder), store))
-    return items
+    return *items, *_segmentation(cell, store, costs, on_progress)
+
+
+def _segmentation(
+    cell: Cell, store: Store, costs: Costs, on_progress: Progress
+) -> tuple[Items, ...]:
+    """Return the Dice of a UNETR on the cell's encoder, where the variant asks for it."""
+    if not (cell.variant.segments and cell.segment_steps):
+        return ()
+    task, run = Task(str(cell.folder)), RunFolder(cell.folder / "unetr")
+    with costs.of("segment"):
+        return (
+            measure_segmentation(
+                task, run, store, steps=cell.segment_steps, seed=cell.seed, on_progress=on_progress
+            ),
+        )
 
 
 def _supervised_scores(
@@ -126,6 +148,11 @@ def _supervised_scores(
         return supervised_scores(config, store, on_progress)
     num_seen = config.optimizer.length * config.optimizer.batch_size
     return cnn_scores(store, cell.seed, num_seen, on_progress)
+
+
+def _four_digits(values: Float[np.ndarray, "items labels"]) -> Float[np.ndarray, "items labels"]:
+    """Return them as what a table can use, so that the cells of a benchmark can be passed on."""
+    return np.vectorize(lambda value: float(f"{value:.4g}"), otypes=[float])(values)
 
 
 def _settings(cell: Cell) -> dict[str, object]:

@@ -29,6 +29,7 @@ from simcrop.data.preprocessing import center_crop, normalise
 from simcrop.data.store import Store
 from simcrop.evaluate.grounding import OWN, SWAPPED, evaluate_grounding
 from simcrop.evaluate.items import Items, items_of_groups
+from simcrop.evaluate.logistic import fit_logistic
 from simcrop.evaluate.map_figures import target_patches
 from simcrop.evaluate.position_maps import POSITION, POSITION_AND_WORDS
 from simcrop.report.places import place_of
@@ -36,7 +37,6 @@ from simcrop.train.features import Features, Progress, embed_store
 from simcrop.train.grounding import MEAN_OF_OTHERS, ground_store, with_position_maps
 from simcrop.train.pooling import ALIGNED_MAX
 from simcrop.train.pretrained import Pretrained
-from simcrop.train.probe import ProbePlan, probe_parts
 from simcrop.train.probe_parts import divide, divide_foreign
 from simcrop.train.retrieval import retrieve
 from simcrop.train.shared_space import poolings_of
@@ -75,14 +75,12 @@ def _probes_both_ways(
     features: Features, away: Features | None, ruler: Ruler, seed: int
 ) -> list[Items]:
     """Return the probes of mean and of largest values, at home and away."""
-    found = []
-    for suffix in ("", " max"):
-        home = _largest(features) if suffix else features
-        found += measure_probes(home, ruler.store, seed, suffix)
-        if away is not None and ruler.away is not None:
-            foreign = _largest(away) if suffix else away
-            found += measure_probes(home, ruler.store, seed, suffix, (foreign, ruler.away))
-    return found
+    foreign = None if away is None or ruler.away is None else (away, ruler.away)
+    largest = None if foreign is None else (_largest(foreign[0]), foreign[1])
+    return [
+        *measure_probes(features, ruler.store, seed, away=foreign),
+        *measure_probes(_largest(features), ruler.store, seed, " max", away=largest),
+    ]
 
 
 def _largest(features: Features) -> Features:
@@ -106,23 +104,32 @@ def measure_probes(
     store: Store,
     seed: int,
     suffix: str = "",
+    *,
     away: tuple[Features, Store] | None = None,
 ) -> tuple[Items, ...]:
-    """Return the scores of a linear probe on the test volumes for each share of the patients.
+    """Return the scores of a linear probe for each share of the training patients.
 
-    Given features of another store, its volumes are the test volumes.
+    Args:
+        features: of the store's volumes.
+        store: gives labels and split.
+        seed: draws the patients.
+        suffix: of the measures' names.
+        away: features of another store's volumes, which the same probes are also tested on.
     """
-    plan = ProbePlan(fractions=tuple(FRACTIONS.values()), seeds=(seed,))
-    if away is None:
-        parts = divide(features, store)
-    else:
-        parts, suffix = divide_foreign(features, store, *away, part="all"), f"{suffix} away"
-    found = {result.fraction: result for result in probe_parts(*parts, plan)}
-    return tuple(
-        Items("", f"{name}{suffix}", one.opened.volume_ids, one.opened.patient_ids,
-              one.label_names, one.scores, one.labels)
-        for name, one in ((name, found[fraction]) for name, fraction in FRACTIONS.items())
-    )  # fmt: skip
+    development, home = divide(features, store)
+    held_out = {suffix: home}
+    if away is not None:
+        held_out[f"{suffix} away"] = divide_foreign(features, store, *away, part="all")[1]
+    found = []
+    for name, fraction in FRACTIONS.items():
+        head = fit_logistic(development.of_fraction(fraction, seed))
+        for where, part in held_out.items():
+            one = part.open(head)
+            found.append(
+                Items("", f"{name}{where}", one.volume_ids, one.patient_ids, head.label_names,
+                      one.scores, one.labels)
+            )  # fmt: skip
+    return tuple(found)
 
 
 def measure_patch_statistics(config: Config, store: Store, seed: int) -> tuple[Items, ...]:

@@ -49,9 +49,9 @@ RETRIEVAL = {
     "recall_10 report to volume": "report to volume",
     "recall_10 volume to report": "volume to report",
 }
-PATCHES = {"patch_dice": "Dice"}
+VOXELS = {"patch_dice": "linear layer on patch tokens", "unetr_dice": "UNETR"}
 WORDS = {"words_true": "true volume", "words_shuffled": "another patient's"}
-COLUMNS = CLASSIFICATION | GROUNDING | AWAY | RETRIEVAL | PATCHES | WORDS
+COLUMNS = CLASSIFICATION | GROUNDING | AWAY | RETRIEVAL | VOXELS | WORDS
 _OF_FINDINGS = ("probe_1", "zero_shot", "hit", "hit swapped", "hit position", "patch_auroc")
 
 

@@ -28,6 +28,7 @@ class Variant:
         settings: what is changed, as `--set` takes it.
         kind: how its encoder comes about.
         permuted: whether training patients are given each other's reports.
+        segments: whether its encoder is also put under a UNETR, which costs minutes.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Variant:
     settings: tuple[str, ...] = ()
     kind: Kind = "pre-trained"
     permuted: bool = False
+    segments: bool = False
 
     def config(self, seed: int, steps: int) -> Config:
         """Return its settings for one seed and number of updates."""
@@ -56,8 +58,8 @@ VARIANTS = {
     for variant in (
         Variant("patch_statistics", "no network: mean and deviation of every patch",
                 kind="patch statistics"),
-        Variant("untrained", "the network as it is drawn", kind="untrained"),
-        Variant("masked_volume", "masked volume alone", settings=_VOLUME_ONLY),
+        Variant("untrained", "the network as it is drawn", kind="untrained", segments=True),
+        Variant("masked_volume", "masked volume alone", settings=_VOLUME_ONLY, segments=True),
         Variant("masked_report", "and masked report, without the volume's help",
                 settings=(*_WITH_REPORT, "terms.fusion=false")),
         Variant("fusion_word_patch", "and words attend to patches",
@@ -71,8 +73,8 @@ VARIANTS = {
                 settings=(*_ALIGNMENT_ONLY, "alignment.negatives=batch")),
         Variant("per_image", "alignment alone, every sentence in every volume",
                 settings=_ALIGNMENT_ONLY),
-        Variant("published", "the full method as published", recipe="tiny"),
-        Variant("recommended", "the full method as recommended"),
+        Variant("published", "the full method as published", recipe="tiny", segments=True),
+        Variant("recommended", "the full method as recommended", segments=True),
         Variant("permuted", "as recommended, reports permuted between patients (control)",
                 permuted=True),
         Variant("global_contrast", "contrast of whole volumes and reports (as CLIP)",
