@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 from simcrop.data.store import Store
-from simcrop.errors import DataError
+from simcrop.errors import CheckpointError, DataError
 from simcrop.evaluate.retrieval import DEPTHS
+from simcrop.train.networks import build_simcrop
+from simcrop.train.pretrained import Pretrained
 from simcrop.train.retrieval import retrieve
 from simcrop.train.shared_space import GLOBAL, TOP_K, embed_texts, global_texts
+from simcrop.train.zero_shot import evaluate_zero_shot
+from tiny_run import tiny
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +86,21 @@ def test_a_pool_of_strangers_and_a_store_without_reports_are_refused(pretrained,
 
 def test_scores_have_names():
     assert (TOP_K, GLOBAL) == ("top-k", "global")
+
+
+def test_a_contrast_of_wholes_alone_retrieves_and_names_findings_by_wholes(
+    store, phantom_store, text_encoder
+):
+    config = tiny("terms.alignment=false", "terms.instance_contrast=true")
+    simcrop = build_simcrop(config, text_dim=text_encoder.dim, vocabulary_size=10)
+    model = Pretrained(simcrop, config, text_encoder.fingerprint())
+    pool = retrieve(model, store, num_resamples=2)["studies"]
+    assert set(pool.recalls) == {GLOBAL}
+    found = evaluate_zero_shot(model, phantom_store, num_resamples=2)
+    assert found.own_pooling == GLOBAL
+    assert np.isfinite(found.scores[GLOBAL]).all()
+    neither = Pretrained(
+        build_simcrop(tiny("terms.alignment=false"), text_dim=9, vocabulary_size=10), config, ""
+    )
+    with pytest.raises(CheckpointError, match="was trained without the alignment"):
+        retrieve(neither, store)
