@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
-from matplotlib import colormaps
 from matplotlib.collections import LineCollection
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
@@ -24,8 +23,12 @@ from simcrop.evaluate.slices import (
 
 _LUNG_HU = -400  # the median of what is labelled lies below in lungs, above in organs
 _OPACITY = 0.45
-# Beyond the first six, which can be told apart without colour vision
-_CLASS_COLORS = (*COLORS[:6], *(colormaps["tab20"](i) for i in range(20)))
+# The first five can be told apart without colour vision, the others from their neighbours.
+_CLASS_COLORS = (
+    *COLORS[:5],
+    "#9A6324", "#42D4F4", "#E6194B", "#4363D8", "#911EB4", "#FFE119", "#F032E6", "#BFEF45",
+    "#469990", "#DCBEFF", "#808000", "#000075", "#AAFFC3", "#FFD8B1", "#800000",
+)  # fmt: skip
 
 
 def window_for(hu: Shaped[np.ndarray, "x y z"], classes: Integer[np.ndarray, "x y z"]) -> Window:
