@@ -3,9 +3,10 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from simcrop.benchmark import run as benchmark
+from simcrop.benchmark import sitting
 from simcrop.benchmark.cell import Cell
 from simcrop.benchmark.permuted import PermutedReports
 from simcrop.benchmark.run import Plan, run_benchmark
@@ -78,15 +79,29 @@ def test_the_tables_name_every_variant_and_the_differences(finished):
 
 
 def test_a_finished_cell_is_not_made_again(finished, monkeypatch):
-    monkeypatch.setattr(benchmark, "run_cell", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(sitting, "run_cell", lambda *_: pytest.fail("made again"))
     run_benchmark(finished, PLAN, on_progress=no_progress)
 
 
 def test_no_cell_is_started_after_the_time_is_up(finished, monkeypatch):
-    monkeypatch.setattr(benchmark, "run_cell", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(sitting, "run_cell", lambda *_: pytest.fail("started"))
     more = replace(PLAN, seeds=(1, 2))
     run_benchmark(finished, more, minutes=0.0, on_progress=no_progress)
     assert read_result(finished).figures["cells_done"] == 5
+
+
+def test_two_cells_at_once_are_the_same_cells(finished, tmp_path):
+    (tmp_path / "home").symlink_to(finished / "home")
+    (tmp_path / "away").symlink_to(finished / "away")
+    two = replace(PLAN, variants=("patch_statistics", "recommended"), segment_steps=0)
+    seen = []
+    run_benchmark(tmp_path, two, workers=2, on_progress=lambda *what: seen.append(what))
+    assert sorted(done for done, total, _ in seen if total == 2) == [0, 1, 2]
+    for own in two.cells(tmp_path):
+        cells = {cell.variant.name: cell for cell in PLAN.cells(finished)}
+        known = {one.measure: one for one in cells[own.variant.name].read().items}
+        for one in own.read().items:
+            np.testing.assert_allclose(one.values, known[one.measure].values, rtol=2e-3, atol=1e-3)
 
 
 def test_a_cell_of_other_settings_is_refused(finished):

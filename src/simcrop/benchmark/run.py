@@ -1,4 +1,4 @@
-"""The benchmark as a whole: phantoms, cells one after the other, and tables of what is there.
+"""The benchmark as a whole: phantoms, cells, and tables of what is there.
 
     FOLDER/home, FOLDER/away                the phantoms, and those of another hospital
     FOLDER/cells/VARIANT/seed_N             one cell each, see `cell`
@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simcrop.benchmark.cell import Cell, run_cell
+from simcrop.benchmark.cell import Cell
 from simcrop.benchmark.figures import draw
-from simcrop.benchmark.ruler import Ruler
+from simcrop.benchmark.sitting import run_cells
 from simcrop.benchmark.summary import (
     AWAY,
     CLASSIFICATION,
@@ -87,32 +87,32 @@ QUICK_PLAN = Plan(
 
 
 def run_benchmark(
-    folder: Path, plan: Plan, *, minutes: float | None = None, on_progress: Progress
+    folder: Path,
+    plan: Plan,
+    *,
+    workers: int = 1,
+    minutes: float | None = None,
+    on_progress: Progress,
 ) -> Path:
     """Make what is missing, then the tables; return the path of table.md.
 
     Args:
         folder: new, or that of an earlier sitting.
         plan: the same as in earlier sittings.
+        workers: cells at once, each in a process of its own.
         minutes: wall time after which no further cell is started; None sets no limit.
         on_progress: called with (done, total, what).
 
     Raises:
         DataError: if a finished cell was made with other settings.
     """
-    end = None if minutes is None else time.monotonic() + 60 * minutes
+    end = None if minutes is None else time.time() + 60 * minutes
     cells = plan.cells(folder)
-    ruler = Ruler(*_stores(folder, plan, on_progress))
-    store = ruler.store
-    for number, cell in enumerate(cells, start=1):
-        if cell.is_done:
-            continue
-        if end is not None and time.monotonic() > end:
-            break
-        name = f"cell {number} of {len(cells)}, {cell.variant.name} seed {cell.seed}: "
-        run_cell(cell, ruler, _named(on_progress, name))
-        summarise(folder, cells, store, plan)
-    return summarise(folder, cells, store, plan)
+    home, away = _stores(folder, plan, on_progress)
+    missing = [cell for cell in cells if not cell.is_done]
+    for _ in run_cells(missing, home, away, workers=workers, end=end, on_progress=on_progress):
+        summarise(folder, cells, home, plan)
+    return summarise(folder, cells, home, plan)
 
 
 def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> Path:
@@ -195,7 +195,3 @@ def _store(
             on_progress=lambda done, total: on_progress(done, total, f"prepare {folder.name}"),
         )
     return Store(folder / "store")
-
-
-def _named(on_progress: Progress, name: str) -> Progress:
-    return lambda done, total, what: on_progress(done, total, name + what)

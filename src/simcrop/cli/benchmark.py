@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from simcrop.cli.options import Output
+from simcrop.cli.options import Output, num_workers
 from simcrop.cli.progress import progress
 
 
@@ -21,6 +21,9 @@ def benchmark(
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.")] = None,
     patients: Annotated[int | None, typer.Option(min=40, help="Phantoms in all.")] = None,
     steps: Annotated[int | None, typer.Option(min=2, help="Updates of each variant.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Cells at once, some 4 GB each; 0 takes all cores.")
+    ] = 2,
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Start no further cell after so long.")
     ] = None,
@@ -43,6 +46,8 @@ def benchmark(
     if steps is not None:
         plan = replace(plan, steps=steps)
     with progress() as update:
-        table = run_benchmark(output, plan, minutes=minutes, on_progress=update)
+        table = run_benchmark(
+            output, plan, workers=num_workers(workers), minutes=minutes, on_progress=update
+        )
     typer.echo(table.read_text(encoding="utf-8"), err=True)
     print(table)
