@@ -1,15 +1,17 @@
 """How zero-shot and grounding move with studies, updates and width: curves, and what they promise.
 
-    python benchmarks/scale.py STORE -o scale [--seed 1] [--updates 300]
+    python benchmarks/scale.py STORE -o scale [--seed 1] [--updates 600] [--only studies]
 
 Alignment alone, `tiny_recommended`, on the first so many training studies of a store of phantoms,
-such as that of `simcrop benchmark`; measured on its test studies. One point is one run; a point
-that is there is not made again. Writes scale.csv and scale.png.
+such as that of `simcrop benchmark`; measured on its test studies. One point is one run with its
+figures in point.json; a point that is there is not made again, and several processes, each with an
+axis of its own (`--only`), may share the folder. Writes scale.csv and scale.png of what is there.
 
 Along the axis of studies every run has as many updates, so that few studies are seen often.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,9 +34,14 @@ from simcrop.train.run_folder import RunFolder
 from simcrop.train.zero_shot import zero_shot_scores_of
 
 STUDIES = (250, 500, 1000, 2000, 4000, 8000)
-UPDATES = (75, 150, 300, 600)
+UPDATES = (150, 300, 600, 1200)
 WIDTHS = (32, 64, 128)
 FIGURES = {"zero_shot": "zero-shot AUROC", "hit": "hit", "hit_swapped": "other patient"}
+
+
+def run_folder(folder: Path, studies: int, updates: int, width: int, seed: int) -> RunFolder:
+    """Return where a point is made."""
+    return RunFolder(folder / f"studies{studies}_updates{updates}_width{width}_seed{seed}")
 
 
 def measure(store: Path, folder: Path, studies: int, updates: int, width: int, seed: int) -> dict:
@@ -42,7 +49,7 @@ def measure(store: Path, folder: Path, studies: int, updates: int, width: int, s
     config = override(VARIANTS["per_image"].config(seed, updates), [f"vision_encoder.dim={width}"])
     start = time.process_time()
     few = SmallerStore(store, train=studies)
-    run = RunFolder(folder / f"studies{studies}_updates{updates}_width{width}_seed{seed}")
+    run = run_folder(folder, studies, updates, width, seed)
     pretrain(config, few, run, resume=run.config.exists())
     seconds = time.process_time() - start
     encoder = load(run.folder)
@@ -51,7 +58,7 @@ def measure(store: Path, folder: Path, studies: int, updates: int, width: int, s
     grounded = evaluate_grounding(
         ground_store(encoder, few, held_out), top_k=config.alignment.top_k, num_resamples=100
     )
-    return {
+    point = {
         "studies": studies,
         "updates": updates,
         "width": width,
@@ -62,29 +69,34 @@ def measure(store: Path, folder: Path, studies: int, updates: int, width: int, s
         "patch_auroc": grounded.mean.patch_auroc.value,
         "cpu_seconds": round(seconds, 1),
     }
+    (run.folder / "point.json").write_text(json.dumps(point))
+    return point
 
 
-def points(most: int, updates: int) -> list[tuple[int, int, int]]:
+def points(most: int, updates: int) -> dict[str, list[tuple[int, int, int]]]:
     """Return studies, updates and width of every run: three axes through one centre."""
     middle = max(n for n in STUDIES if n <= most)
-    by_studies = [(n, updates, 64) for n in STUDIES if n <= most]
-    by_updates = [(middle, n, 64) for n in UPDATES]
-    by_width = [(middle, updates, n) for n in WIDTHS]
-    return list(dict.fromkeys([*by_studies, *by_updates, *by_width]))
+    return {
+        "studies": [(n, updates, 64) for n in STUDIES if n <= most],
+        "updates": [(middle, n, 64) for n in UPDATES],
+        "width": [(middle, updates, n) for n in WIDTHS],
+    }
 
 
 def draw(table: pd.DataFrame, updates: int, path: Path) -> None:
-    """Draw one panel per axis."""
+    """Draw one panel per axis: the mean over seeds, and each run as a point."""
     middle = {"studies": table["studies"].max(), "updates": updates, "width": 64}
     figure = new_figure(10, 3)
     for axes, axis in zip(figure.subplots(1, 3, sharey=True), middle, strict=True):
         others = [name for name in middle if name != axis]
         rows = table[(table[others] == [middle[name] for name in others]).all(axis=1)]
-        rows = rows.sort_values(axis)
+        means = rows.groupby(axis)[list(FIGURES)].mean()
         for color, (name, label) in zip(COLORS, FIGURES.items(), strict=False):
-            axes.plot(rows[axis], rows[name], "o-", color=color, label=label)
+            axes.plot(means.index, means[name], "-", color=color, label=label)
+            axes.plot(rows[axis], rows[name], "o", color=color, markersize=4)
         axes.set_xscale("log", base=2)
-        axes.set_xticks(rows[axis], rows[axis].astype(str))
+        axes.set_xticks(means.index, means.index.astype(str))
+        axes.minorticks_off()
         axes.set_xlabel({"studies": "training studies"}.get(axis, axis))
         axes.grid(alpha=0.2)
     figure.axes[0].legend(fontsize=8)
@@ -96,21 +108,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--updates", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=("studies", "updates", "width"))
     wanted = parser.parse_args(arguments)
     torch.set_num_threads(1)
     wanted.output.mkdir(parents=True, exist_ok=True)
-    path = wanted.output / "scale.csv"
-    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
-    keys = ("studies", "updates", "width", "seed")
-    for point in points(len(Store(wanted.store).volume_ids("train")), wanted.updates):
-        if (*point, wanted.seed) in [tuple(row[key] for key in keys) for row in rows]:
-            continue
-        rows.append(measure(wanted.store, wanted.output, *point, wanted.seed))
-        pd.DataFrame(rows).to_csv(path, index=False)
-        print(rows[-1], flush=True)
-    draw(pd.DataFrame(rows), wanted.updates, wanted.output / "scale.png")
+    axes = points(len(Store(wanted.store).volume_ids("train")), wanted.updates)
+    chosen = axes.values() if wanted.only is None else [axes[wanted.only]]
+    for point in dict.fromkeys(point for axis in chosen for point in axis):
+        if not (run_folder(wanted.output, *point, wanted.seed).folder / "point.json").exists():
+            print(measure(wanted.store, wanted.output, *point, wanted.seed), flush=True)
+    found = [json.loads(path.read_text()) for path in sorted(wanted.output.glob("*/point.json"))]
+    table = pd.DataFrame(found).sort_values(["studies", "updates", "width", "seed"])
+    table.to_csv(wanted.output / "scale.csv", index=False)
+    draw(table, wanted.updates, wanted.output / "scale.png")
 
 
 if __name__ == "__main__":
