@@ -43,7 +43,7 @@ from simcrop.train.shared_space import poolings_of
 from simcrop.train.zero_shot import zero_shot_scores_of
 
 FRACTIONS = {"probe_100": 1.0, "probe_10": 0.1, "probe_1": 0.01}
-_MAPS = (OWN, SWAPPED, MEAN_OF_OTHERS, POSITION, POSITION_AND_WORDS)
+MAPS = (OWN, SWAPPED, MEAN_OF_OTHERS, POSITION, POSITION_AND_WORDS)
 _FIGURES = ("hit", "patch_auroc", "average_precision")
 
 
@@ -208,7 +208,7 @@ def measure_grounding(
     )
     target = target_patches(share, body)
     columns = {"chance": target.sum(axis=1) / body.sum(axis=1)}
-    for name in (own for own in _MAPS if own in result.values):
+    for name in (own for own in MAPS if own in result.values):
         suffix = "" if name == OWN else f" {name}"
         columns |= {f"{f}{suffix}": result.values[name][f] for f in _FIGURES}
         columns[f"patch_auroc unplaced{suffix}"] = np.where(

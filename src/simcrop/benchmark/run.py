@@ -43,7 +43,7 @@ class Plan:
         variants: names from `VARIANTS`.
         seeds: of the networks and of the order of the studies; the same for every variant.
         patients: phantoms in all.
-        test_patients: of them, held out; the twentieth part of the rest is for validation.
+        test_patients: of them, held out; a further twentieth of all is for validation.
         away_patients: phantoms of another hospital, all for testing.
         steps: updates of every variant that trains.
         segment_steps: updates of the UNETRs on encoders of variants that have one; 0 for none.
@@ -135,6 +135,7 @@ def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> 
         "Differences": summary.claims_table(),
     }
     if best in summary.results:
+        tables["The recommended recipe, by where its sentences look"] = summary.maps_table(best)
         tables["The recommended recipe, finding by finding"] = summary.findings_table(best)
     result = Result(
         command="simcrop benchmark",

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simcrop.benchmark.cell import Cell
+from simcrop.benchmark.measures import MAPS
 from simcrop.benchmark.variants import VARIANTS
+from simcrop.evaluate.grounding import OWN
 from simcrop.evaluate.intervals import Interval
 from simcrop.evaluate.items import Items
 from simcrop.evaluate.results import Result
@@ -50,6 +52,11 @@ RETRIEVAL = {
     "recall_10 volume to report": "volume to report",
 }
 VOXELS = {"patch_dice": "linear layer on patch tokens", "unetr_dice": "UNETR"}
+MAP_FIGURES = {
+    "hit": "hit",
+    "patch_auroc": "patch AUROC",
+    "average_precision": "average precision",
+}
 WORDS = {"words_true": "true volume", "words_shuffled": "another patient's"}
 COLUMNS = CLASSIFICATION | GROUNDING | AWAY | RETRIEVAL | VOXELS | WORDS
 _OF_FINDINGS = ("probe_1", "zero_shot", "hit", "hit swapped", "hit position", "patch_auroc")
@@ -180,6 +187,21 @@ class Summary:
             (label, *(_cell(column.get(label)) for column in columns.values())) for label in labels
         ]
         return Table(("finding", *(COLUMNS[measure] for measure in columns)), tuple(rows))
+
+    def maps_table(self, variant: str) -> Table:
+        """Return one row per kind of map: the sentence's own, and those that cannot know."""
+        rows = []
+        for kind in MAPS:
+            suffix = "" if kind == OWN else f" {kind}"
+            runs = [self.runs(variant, f"{figure}{suffix}") for figure in MAP_FIGURES]
+            if all(runs):
+                rows.append((kind, *(_cell(mean_over_seeds(one)) for one in runs)))
+        chance = self.runs(variant, "chance")
+        if rows and chance:
+            rows.append(
+                ("chance", _cell(mean_over_seeds(chance)), "0.5", _cell(mean_over_seeds(chance)))
+            )
+        return Table(("map", *MAP_FIGURES.values()), tuple(rows))
 
     def _names(self) -> list[str]:
         return [name for name in VARIANTS if name in self.results]
