@@ -76,6 +76,7 @@ def test_the_tables_name_every_variant_and_the_differences(finished):
     )
     assert all(minutes > 0 for minutes in result.figures["cpu_minutes"].values())
     assert {"variants.png", "labels.png"} <= {path.name for path in finished.glob("*.png")}
+    assert VARIANTS["cnn"].says in (finished / "report.html").read_text()
 
 
 def test_a_finished_cell_is_not_made_again(finished, monkeypatch):

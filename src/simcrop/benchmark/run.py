@@ -2,7 +2,7 @@
 
     FOLDER/home, FOLDER/away                the phantoms, and those of another hospital
     FOLDER/cells/VARIANT/seed_N             one cell each, see `cell`
-    FOLDER/results.json, table.md, *.png    from the cells that are finished
+    FOLDER/report.html, results.json, table.md, *.png   from the cells that are finished
 
 A run may be stopped at any moment and started again with the same options: finished cells are
 kept, an unfinished one goes on from its last resume point.
@@ -31,7 +31,9 @@ from simcrop.data.prepare import prepare
 from simcrop.data.store import Store
 from simcrop.evaluate.results import NamedSet, Result, write_result
 from simcrop.train.checkpoint import versions
+from simcrop.view.result_page import write_result_page
 
+_SECONDS_BETWEEN_TABLES = 600  # a full table takes half a minute
 Progress = Callable[[int, int, str], None]
 
 
@@ -94,7 +96,7 @@ def run_benchmark(
     minutes: float | None = None,
     on_progress: Progress,
 ) -> Path:
-    """Make what is missing, then the tables; return the path of table.md.
+    """Make what is missing, then tables and pictures; return the path of report.html.
 
     Args:
         folder: new, or that of an earlier sitting.
@@ -110,13 +112,16 @@ def run_benchmark(
     cells = plan.cells(folder)
     home, away = _stores(folder, plan, on_progress)
     missing = [cell for cell in cells if not cell.is_done]
+    summarised = time.monotonic()
     for _ in run_cells(missing, home, away, workers=workers, end=end, on_progress=on_progress):
-        summarise(folder, cells, home, plan)
+        if time.monotonic() - summarised > _SECONDS_BETWEEN_TABLES:
+            summarise(folder, cells, home, plan)
+            summarised = time.monotonic()
     return summarise(folder, cells, home, plan)
 
 
 def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> Path:
-    """Write tables and pictures of the finished cells; return the path of table.md."""
+    """Write tables, pictures and page of the finished cells; return the path of the page."""
     summary = Summary(cells)
     done = sum(cell.is_done for cell in cells)
     best = "recommended"
@@ -158,7 +163,7 @@ def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> 
         drawings=draw(summary, cells, store) if done else {},
     )
     write_result(result, folder)
-    return folder / "table.md"
+    return write_result_page(result, folder, title="Variants of the method on phantoms")
 
 
 def _stores(folder: Path, plan: Plan, on_progress: Progress) -> tuple[Store, Store | None]:

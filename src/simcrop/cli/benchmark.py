@@ -46,8 +46,9 @@ def benchmark(
     if steps is not None:
         plan = replace(plan, steps=steps)
     with progress() as update:
-        table = run_benchmark(
+        report = run_benchmark(
             output, plan, workers=num_workers(workers), minutes=minutes, on_progress=update
         )
+    table = report.with_name("table.md")
     typer.echo(table.read_text(encoding="utf-8"), err=True)
-    print(table)
+    print(table, report, sep="\n")
