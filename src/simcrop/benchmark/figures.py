@@ -26,8 +26,9 @@ def draw(summary: Summary, cells: Sequence[Cell], store: Store) -> dict[str, Dra
     drawings = {
         "variants": Drawing(
             variant_dots(figures),
-            "Means over seeds with 95 % intervals over patients and seeds; dotted: chance; "
-            "hollow: the same sentence on another patient's volume.",
+            "Means over seeds with 95 % intervals over patients and seeds. Dotted: chance; "
+            "diamonds: from the largest value over patches; hollow: the sentence on another "
+            "patient's volume.",
         ),
         "labels": Drawing(
             label_efficiency(figures), "Linear probe on a share of the labelled training patients."
@@ -41,7 +42,7 @@ def draw(summary: Summary, cells: Sequence[Cell], store: Store) -> dict[str, Dra
 
 def variant_dots(figures: Mapping[str, Mapping[str, Interval]]) -> Figure:
     """Draw a panel per measure, a row per variant: mean and interval."""
-    names = list(figures)
+    names = [name for name, of in figures.items() if of.keys() & _PANELS.keys()]
     figure = new_figure(10.5, 1.1 + 0.3 * len(names))
     panels = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
     for axes, (measure, chance) in zip(panels, _PANELS.items(), strict=True):
@@ -52,6 +53,10 @@ def variant_dots(figures: Mapping[str, Mapping[str, Interval]]) -> Figure:
             control = figures[names[row]].get(f"{measure} swapped")
             if control is not None:
                 axes.plot(control.value, row, "o", markerfacecolor="white", color=COLORS[1])
+            largest = figures[names[row]].get(f"{measure} max")
+            if largest is not None:
+                axes.hlines(row, largest.low, largest.high, color=COLORS[2], linewidth=2, alpha=0.4)
+                axes.plot(largest.value, row, "D", color=COLORS[2], markersize=4)
         if chance is not None:
             axes.axvline(chance, color=GREY, linewidth=1, linestyle=":")
         axes.set_title(COLUMNS[measure], fontsize=9)
