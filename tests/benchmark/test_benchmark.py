@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 from simcrop.benchmark import sitting
-from simcrop.benchmark.cell import Cell
+from simcrop.benchmark.cell import Cell, kept
 from simcrop.benchmark.permuted import PermutedReports
 from simcrop.benchmark.run import Plan, run_benchmark
 from simcrop.benchmark.variants import QUICK, VARIANTS
 from simcrop.benchmark.words import words_of_findings
 from simcrop.errors import DataError
+from simcrop.evaluate.items import Items
 from simcrop.evaluate.results import read_result
+from simcrop.evaluate.seeds import mean_of_labels
 from simcrop.report.sections import Report
 
 PLAN = Plan(
@@ -136,6 +138,18 @@ def test_permuted_training_reports_are_all_another_patients(phantom_store):
     assert sorted(r.findings for r in own) == sorted(r.findings for r in given)
     test = phantom_store.study_of(phantom_store.volume_ids("test")[0])
     assert permuted.report(test) == phantom_store.report(test)
+
+
+def test_a_cell_keeps_ranks_of_scores_which_have_the_same_auroc_and_four_digits_of_the_rest():
+    rng = np.random.default_rng(0)
+    ids = tuple(map(str, range(60)))
+    scores, truth = rng.random((60, 2)).round(2), rng.integers(0, 2, (60, 2))
+    items = Items("", "zero_shot", ids, ids, ("a", "b"), scores, truth)
+    once = np.ones((1, 60))
+    assert mean_of_labels(kept(items), once) == pytest.approx(mean_of_labels(items, once))
+    assert kept(items).values.max() <= 60
+    hits = replace(items, measure="patch_auroc", truth=None, values=scores / 3)
+    np.testing.assert_allclose(kept(hits).values, hits.values, rtol=6e-4)
 
 
 def test_only_words_that_state_something_are_counted(tokenizer):

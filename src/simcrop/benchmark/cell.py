@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.stats import rankdata
 
 from simcrop.benchmark.cnn import cnn_scores
 from simcrop.benchmark.costs import Costs
@@ -92,7 +93,7 @@ def run_cell(cell: Cell, ruler: Ruler, on_progress: Progress) -> None:
         seeds=(cell.seed,),
         versions=versions(),
         settings=_settings(cell),
-        items=tuple(replace(one, values=_four_digits(one.values)) for one in items),
+        items=tuple(map(kept, items)),
     )
     write_result(result, cell.folder)
 
@@ -150,9 +151,15 @@ def _supervised_scores(
     return cnn_scores(store, cell.seed, num_seen, on_progress)
 
 
-def _four_digits(values: Float[np.ndarray, "items labels"]) -> Float[np.ndarray, "items labels"]:
-    """Return them as what a table can use, so that the cells of a benchmark can be passed on."""
-    return np.vectorize(lambda value: float(f"{value:.4g}"), otypes=[float])(values)
+def kept(items: Items) -> Items:
+    """Return what a table needs of them, so that the cells of a benchmark can be passed on.
+
+    Scores become ranks, which is all that an AUROC reads of them; other values keep four digits.
+    """
+    if items.truth is not None:
+        return replace(items, values=rankdata(items.values, axis=0))
+    four = np.vectorize(lambda value: float(f"{value:.4g}"), otypes=[float])
+    return replace(items, values=four(items.values))
 
 
 def _settings(cell: Cell) -> dict[str, object]:

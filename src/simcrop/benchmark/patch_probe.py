@@ -105,4 +105,4 @@ def _rows(part: Features, of_volume: Mapping[str, np.ndarray]) -> list[int]:
 
 def _tokens(features: Features, row: int) -> Float[np.ndarray, "patches dim"]:
     assert features.patch_tokens is not None
-    return features.patch_tokens[row].astype(np.float32)
+    return features.patch_tokens[row].astype(np.float64)  # normed tokens are nearly collinear
