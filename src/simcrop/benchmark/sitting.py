@@ -5,15 +5,14 @@ process holds the phantoms in memory, some 4 GB for 5,000. Whoever stops a sitti
 cells that are being trained leave a resume point.
 """
 
-import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import active_children
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from simcrop.benchmark.cell import Cell, run_cell
 from simcrop.benchmark.ruler import Ruler
@@ -21,7 +20,6 @@ from simcrop.data.executors import open_executor, run_all
 from simcrop.data.store import Store
 
 Progress = Callable[[int, int, str], None]
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def run_cells(
                 yield job.cell
         return
     on_progress(0, len(jobs), "cells")
-    with _one_thread_each(), open_executor(workers) as executor:
+    with open_executor(workers) as executor:
         try:
             for done, (job, made) in enumerate(run_all(_make_alone, jobs, executor), start=1):
                 last = f"cells, last {job.cell.variant.name} seed {job.cell.seed}"
@@ -77,7 +75,8 @@ def run_cells(
 
 def _make_alone(job: _Job) -> bool:
     torch.set_num_threads(1)
-    return _make(job, lambda done, total, what: None)
+    with threadpool_limits(limits=1):  # of NumPy and scikit-learn
+        return _make(job, lambda done, total, what: None)
 
 
 def _make(job: _Job, on_progress: Progress) -> bool:
@@ -91,21 +90,6 @@ def _make(job: _Job, on_progress: Progress) -> bool:
 @cache
 def _ruler(home: str, away: str | None) -> Ruler:
     return Ruler(Store(home), None if away is None else Store(away))
-
-
-@contextmanager
-def _one_thread_each() -> Generator[None]:
-    """Let processes that start now have one thread, also of libraries that read it once."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _named(on_progress: Progress, name: str) -> Progress:
