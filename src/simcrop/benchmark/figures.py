@@ -14,6 +14,7 @@ from simcrop.evaluate.figures import COLORS, GREY, LINE_STYLES, new_figure
 from simcrop.evaluate.intervals import Interval
 from simcrop.evaluate.results import Drawing
 from simcrop.train.pretrained import load
+from simcrop.train.run_folder import RunFolder
 
 # measure, its level without any knowledge
 _PANELS = {"probe_1": 0.5, "zero_shot": 0.5, "hit": None}
@@ -34,7 +35,8 @@ def draw(summary: Summary, cells: Sequence[Cell], store: Store) -> dict[str, Dra
             label_efficiency(figures), "Linear probe on a share of the labelled training patients."
         ),
     }
-    shown = [c for c in cells if c.is_done and c.variant.name == "recommended"]
+    recommended = (c for c in cells if c.is_done and c.variant.name == "recommended")
+    shown = [c for c in recommended if RunFolder(c.folder).checkpoint.exists()]
     if shown:
         drawings |= _examples(shown[0], store)
     return drawings
