@@ -110,8 +110,8 @@ def _made(cell: Cell, ruler: Ruler, costs: Costs, on_progress: Progress) -> tupl
         return measure_supervised(scores, store)
     if variant.kind == "untrained":
         encoder = _untrained(config)
-        fresh = encoder.simcrop.vision_encoder
-        save_encoder(cell.folder, fresh, config, feature=encoder.feature, origin={})
+        fresh, place = encoder.simcrop.vision_encoder, RunFolder(cell.folder).checkpoint
+        save_encoder(place, fresh, config, feature=encoder.feature, origin={})
         with costs.of("evaluate"):
             items = measure_encoder(encoder, ruler, cell.seed, on_progress)
         return *items, *_segmentation(cell, store, costs, on_progress)

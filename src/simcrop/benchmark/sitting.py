@@ -62,10 +62,12 @@ def run_cells(
     on_progress(0, len(jobs), "cells")
     with open_executor(workers) as executor:
         try:
-            for done, (job, made) in enumerate(run_all(_make_alone, jobs, executor), start=1):
-                last = f"cells, last {job.cell.variant.name} seed {job.cell.seed}"
-                on_progress(done, len(jobs), last)
+            done = 0
+            for job, made in run_all(_make_alone, jobs, executor):
                 if made:
+                    done += 1
+                    last = f"cells, last {job.cell.variant.name} seed {job.cell.seed}"
+                    on_progress(done, len(jobs), last)
                     yield job.cell
         except BaseException:  # the rest of the sitting would be waited for
             for child in active_children():

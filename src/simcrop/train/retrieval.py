@@ -146,13 +146,16 @@ class _Scores:
     def add(self, some: Features) -> pd.DataFrame:
         """Score some volumes with all sentences and return their rows."""
         if TOP_K in self.poolings:
-            matrix = np.stack([self._vectors[text] for text in self._said.values()])
             for patches, is_body in zip(some.stored_patches(), some.is_body, strict=True):
-                similarity = matrix @ patches.astype(np.float32).T
+                similarity = self._matrix @ patches.astype(np.float32).T
                 self._pooled.append(pool_top_k(similarity, is_body[None], self._top_k)[None])
         self._whole.append(global_volumes(self._pretrained, some))
         self._volumes += some.index["volume_id"].tolist()
         return some.index
+
+    @cached_property
+    def _matrix(self) -> Float[np.ndarray, "sentences shared"]:
+        return np.stack([self._vectors[text] for text in self._said.values()])
 
     @cached_property
     def sentences(self) -> dict[str, Matrix]:

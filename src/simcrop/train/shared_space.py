@@ -28,12 +28,11 @@ def poolings_of(pretrained: Pretrained) -> tuple[str, ...]:
     Raises:
         CheckpointError: if sentences and volumes share no space in it.
     """
-    if pretrained.simcrop.terms.alignment:
-        return TOP_K, GLOBAL
-    if pretrained.simcrop.terms.instance_contrast:
+    terms = pretrained.simcrop.terms
+    if terms.instance_contrast and not terms.alignment:
         return (GLOBAL,)
     pretrained.need_alignment()
-    return ()
+    return TOP_K, GLOBAL
 
 
 def embed_texts(pretrained: Pretrained, texts: Iterable[str]) -> Mapping[str, Vector]:
