@@ -51,14 +51,25 @@ def measure_encoder(
     encoder: Pretrained, ruler: Ruler, seed: int, on_progress: Progress
 ) -> tuple[Items, ...]:
     """Return every measure that an encoder allows; the seed draws the fractions' patients."""
+    with tempfile.TemporaryDirectory() as folder:
+        return tuple(_measured(encoder, ruler, seed, Path(folder) / "tokens.npy", on_progress))
+
+
+def _measured(
+    encoder: Pretrained, ruler: Ruler, seed: int, tokens_path: Path, on_progress: Progress
+) -> list[Items]:
+    """Return every measure of one pass over each store; patch tokens lie in a file meanwhile."""
     terms, store = encoder.simcrop.terms, ruler.store
-    features = embed_store(encoder, store, with_patches=terms.alignment, on_progress=on_progress)
+    with_patches = terms.alignment
+    features = embed_store(
+        encoder, store, with_patches=with_patches, tokens_path=tokens_path, on_progress=on_progress
+    )
     away = None
     if ruler.away is not None:
-        away = embed_store(
-            encoder, ruler.away, with_patches=terms.alignment, on_progress=on_progress
-        )
-    found = [*_probes_both_ways(features, away, ruler, seed), _patch_probe(encoder, ruler)]
+        away = embed_store(encoder, ruler.away, with_patches=with_patches, on_progress=on_progress)
+    found = [*_probes_both_ways(features, away, ruler, seed)]
+    few = features.index[features.index["volume_id"].isin(ruler.patch_volumes)]
+    found.append(measure_patch_probe(features.spread(few), ruler.shares(encoder)))
     for suffix, part, where in (("", features.of("test"), store), (" away", away, ruler.away)):
         if not terms.shared_space or part is None or where is None:
             continue
@@ -68,7 +79,7 @@ def measure_encoder(
         found += [replace(one, measure=f"{one.measure}{suffix}") for one in measured]
     if terms.shared_space:
         found += measure_retrieval(encoder, store)
-    return tuple(found)
+    return found
 
 
 def _probes_both_ways(
@@ -90,13 +101,6 @@ def _largest(features: Features) -> Features:
     """
     name = ALIGNED_MAX if ALIGNED_MAX in features.pooled else "post_norm_max"
     return replace(features, volume_embeddings=features.pooled[name])
-
-
-def _patch_probe(encoder: Pretrained, ruler: Ruler) -> Items:
-    with tempfile.TemporaryDirectory() as folder:
-        only, path = set(ruler.patch_volumes), Path(folder) / "tokens.npy"
-        features = embed_store(encoder, ruler.store, only=only, tokens_path=path)
-        return measure_patch_probe(features, ruler.shares(encoder))
 
 
 def measure_probes(
