@@ -45,7 +45,6 @@ def build(setting: str, name: str) -> Contestant:
     ids = torch.arange(REPORT.findings_words)[None]
 
     def loss() -> Tensor:
-        torch.manual_seed(config.seed)  # dropout
         seen = batch
         if name == "findings encoded anew":
             states = encoder(ids, torch.ones_like(ids, dtype=torch.bool))

@@ -4,19 +4,19 @@ import pytest
 import torch
 
 from reference import networks as reference
+from simcrop.model.dropout import Dropout
 from simcrop.model.fusion import FusionLayer
 
 SWITCHES = [(True, True), (True, False), (False, True)]
 
 
-def build(word_patch=True, instance_level=True, dropout=0.0):
+def build(word_patch=True, instance_level=True):
     torch.manual_seed(0)
     layer = FusionLayer(
         10,
         dim=12,
         heads=3,
         mlp_dim=16,
-        dropout=dropout,
         word_patch=word_patch,
         instance_level=instance_level,
     )
@@ -101,8 +101,9 @@ def test_the_instance_level_says_the_same_to_every_word_before_the_residual():
 
 @pytest.mark.parametrize("switches", SWITCHES)
 def test_every_parameter_gets_a_gradient(switches):
-    layer, (words, is_valid, patches) = build(*switches, dropout=0.1), inputs()
-    layer(words, is_valid, patches)[is_valid].square().sum().backward()
+    layer, (words, is_valid, patches) = build(*switches), inputs()
+    dropout = Dropout(torch.arange(2), 0.1)
+    layer(words, is_valid, patches, dropout)[is_valid].square().sum().backward()
     assert [n for n, p in layer.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 

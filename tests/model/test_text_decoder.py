@@ -3,12 +3,13 @@
 import torch
 
 from reference import networks as reference
+from simcrop.model.dropout import Dropout
 from simcrop.model.text_decoder import TextDecoder
 
 
-def build(dropout=0.0):
+def build():
     torch.manual_seed(0)
-    return TextDecoder(17, dim=12, depth=2, heads=3, mlp_dim=16, dropout=dropout).double()
+    return TextDecoder(17, dim=12, depth=2, heads=3, mlp_dim=16).double()
 
 
 def inputs():
@@ -59,6 +60,6 @@ def test_without_counted_words_there_are_no_rows():
 
 
 def test_every_parameter_gets_a_gradient():
-    decoder, (words, is_valid, is_counted) = build(dropout=0.1), inputs()
-    decoder(words, is_valid, is_counted).square().sum().backward()
+    decoder, (words, is_valid, is_counted) = build(), inputs()
+    decoder(words, is_valid, is_counted, Dropout(torch.arange(2), 0.1)).square().sum().backward()
     assert [n for n, p in decoder.named_parameters() if p.grad is None] == []

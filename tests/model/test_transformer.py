@@ -33,8 +33,8 @@ def test_attention_agrees_with_the_reference():
 
 
 def test_post_norm_layers_agree_with_the_reference():
-    attention = PostNormAttention(DIM, HEADS, dropout=0.1).double().eval()
-    mlp = PostNormMLP(DIM, 24, dropout=0.1).double().eval()
+    attention = PostNormAttention(DIM, HEADS).double().eval()
+    mlp = PostNormMLP(DIM, 24).double().eval()
     words, is_valid = tokens(1, 5), torch.tensor([[True, True, False, True, False]])
     attended = attention(words, is_valid=is_valid)
     expected = reference.self_attention(attention, list(words[0]), is_valid[0].tolist())
@@ -60,7 +60,7 @@ def test_asking_for_the_last_tokens_alone_gives_the_same(is_local):
 
 
 def test_padded_words_change_nothing_for_the_others():
-    attention = PostNormAttention(DIM, HEADS, dropout=0.0).double()
+    attention = PostNormAttention(DIM, HEADS).double()
     words, is_valid = tokens(2, 5), torch.tensor([[True] * 3 + [False] * 2, [True] * 5])
     other = words.clone()
     other[0, 3:] = 1e3
@@ -69,19 +69,12 @@ def test_padded_words_change_nothing_for_the_others():
 
 
 def test_a_report_of_padding_alone_stays_finite():
-    attention = PostNormAttention(DIM, HEADS, dropout=0.0)
+    attention = PostNormAttention(DIM, HEADS)
     words = torch.randn(1, 4, DIM, requires_grad=True)
     found = attention(words, is_valid=torch.zeros(1, 4, dtype=torch.bool))
     found.sum().backward()
     assert found.isfinite().all()
     assert all(p.grad.isfinite().all() for p in attention.parameters())
-
-
-def test_dropout_acts_in_training_and_never_in_evaluation():
-    attention, words = PostNormAttention(DIM, HEADS, dropout=0.5).double(), tokens(1, 5)
-    assert not torch.equal(attention(words), attention(words))
-    attention.eval()
-    assert torch.equal(attention(words), attention(words))
 
 
 def test_widths_that_heads_do_not_divide_are_refused():

@@ -53,7 +53,7 @@ def test_against_torch_pre_norm_layer():
 
 def test_against_torch_post_norm_layer_with_padding():
     torch.manual_seed(0)
-    attention, mlp = PostNormAttention(DIM, HEADS, 0.0), PostNormMLP(DIM, 4 * DIM, 0.0)
+    attention, mlp = PostNormAttention(DIM, HEADS), PostNormMLP(DIM, 4 * DIM)
     theirs = encoder_layer(norm_first=False, eps=1e-12)
     copy_attention(attention.attention, attention.output, theirs.self_attn)
     theirs.norm1.load_state_dict(attention.norm.state_dict())
@@ -68,7 +68,7 @@ def test_against_torch_post_norm_layer_with_padding():
 
 def test_against_torch_cross_attention():
     torch.manual_seed(0)
-    ours = PostNormAttention(DIM, HEADS, 0.0)
+    ours = PostNormAttention(DIM, HEADS)
     theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True)
     copy_attention(ours.attention, ours.output, theirs)
     words, patches = torch.randn(2, 5, DIM), torch.randn(2, 9, DIM)

@@ -72,7 +72,7 @@ def test_against_transformers_bert_layer():
     torch.manual_seed(0)
     theirs = BertLayer(bert_config()).eval()
     randomise_norms(theirs)
-    attention, mlp = PostNormAttention(DIM, HEADS, 0.1).eval(), PostNormMLP(DIM, 40, 0.1).eval()
+    attention, mlp = PostNormAttention(DIM, HEADS).eval(), PostNormMLP(DIM, 40).eval()
     copy_bert_attention(attention, theirs.attention)
     copy_bert_mlp(mlp, theirs)
     words, is_valid, additive = padded_words()

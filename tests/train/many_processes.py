@@ -46,6 +46,7 @@ FORMS = {
     ),
     "instance": ("terms.alignment=false", "terms.instance_contrast=true"),
     "everything": (*PER_IMAGE, "terms.instance_contrast=true"),
+    "dropout": ("fusion.dropout=0.3",),
 }
 FORMS = {name: (*SMALL, *form) for name, form in FORMS.items()}
 
@@ -60,7 +61,7 @@ class Step(nn.Module):
         self.module = module
 
     def forward(self, batch: Batch, share: GlobalBatch):
-        losses = self.module.losses(batch, step_generator(0, 0, 0), share)
+        losses = self.module.losses(batch, step_generator(0, 0), share)
         return self.module.total(losses), losses
 
 
@@ -125,7 +126,7 @@ def validation(store: Store, rank=0, ranks=1) -> Found:
     share = GlobalBatch.shared(len(batch), batch.sentence_keys.shape[1], torch.device("cpu"))
     module.eval()
     with torch.no_grad():
-        losses = module.losses(exact(batch), step_generator(0, 0, 0), share)
+        losses = module.losses(exact(batch), step_generator(0, 0), share)
     found = {name: share.mean(value) for name, value in losses.items()}
     return {"study_ids": gather_names(batch.study_ids), **found}
 

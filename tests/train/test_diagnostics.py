@@ -82,7 +82,7 @@ def test_gradient_norms_are_those_of_a_backward_pass(world):
     from simcrop.train import diagnostics
     from simcrop.train.pretrain import step_generator
 
-    losses = module.losses(batch, step_generator(module.config.seed, diagnostics._STEP, 0))
+    losses = module.losses(batch, step_generator(module.config.seed, diagnostics._STEP))
     losses["patch_loss"].backward()
     squares = [p.grad.square().sum() for p in module.simcrop.vision_encoder.parameters()]
     expected = float(torch.stack(squares).sum().sqrt())

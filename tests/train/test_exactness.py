@@ -99,7 +99,7 @@ def as_float32(batch: Batch) -> Batch:
 def masking_of(module: Pretraining) -> PatchMasking:
     """The draw of the step, which the reference is told."""
     ratio = module.config.masking.patch_ratio
-    return mask_patches(3, module.simcrop.grid.num_patches, ratio, step_generator(0, 0, 0))
+    return mask_patches(3, module.simcrop.grid.num_patches, ratio, step_generator(0, 0))
 
 
 def gradients(losses: dict[str, torch.Tensor], module: Pretraining) -> dict[str, torch.Tensor]:
@@ -126,7 +126,7 @@ def test_the_step_agrees_with_the_formulae_in_every_term_and_gradient(negatives)
     for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
         module = module.to(dtype)
         seen = batch if dtype == torch.float64 else as_float32(batch)
-        found = module.losses(seen, step_generator(0, 0, 0))
+        found = module.losses(seen, step_generator(0, 0))
         assert found.keys() == WEIGHTS.keys()
         found["total"] = module.total(found)
         found |= gradients(found, module)

@@ -5,8 +5,8 @@ import torch
 from many_processes import FORMS, launch, one_step, validation
 
 SIZE = 8
-BY_FOUR = ("within_report", "batch", "everything")
-IN_PARTS = ("within_report_by_sentence", "batch", "standardised", "everything")
+BY_FOUR = ("batch", "everything", "dropout")
+IN_PARTS = ("within_report_by_sentence", "batch", "standardised", "everything", "dropout")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ Paper: section "Cross-granularity fusion"; each granularity is a switch.
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from simcrop.model.dropout import Dropout, per_place
 from simcrop.model.transformer import PostNormAttention, PostNormMLP
 from simcrop.types import WordMask
 
@@ -20,7 +21,7 @@ class FusionLayer(nn.Module):
 
     Args:
         patch_dim: width of the vision encoder's tokens.
-        dim, heads, mlp_dim, dropout: size of the layer (paper: 768, 6, 1,536, 0.1).
+        dim, heads, mlp_dim: size of the layer (paper: 768, 6, 1,536).
         word_patch: whether words attend to patches.
         instance_level: whether the mean over patches is added to every word.
 
@@ -35,7 +36,6 @@ class FusionLayer(nn.Module):
         dim: int = 768,
         heads: int = 6,
         mlp_dim: int = 1536,
-        dropout: float = 0.1,
         word_patch: bool = True,
         instance_level: bool = True,
     ) -> None:
@@ -48,9 +48,9 @@ class FusionLayer(nn.Module):
         self.word_patch = word_patch
         self.patch_projection = nn.Linear(patch_dim, dim)
         self.instance_projection = nn.Linear(dim, dim) if instance_level else None
-        self.words_to_words = PostNormAttention(dim, heads, dropout)
-        self.words_to_patches = PostNormAttention(dim, heads, dropout)
-        self.mlp = PostNormMLP(dim, mlp_dim, dropout)
+        self.words_to_words = PostNormAttention(dim, heads)
+        self.words_to_patches = PostNormAttention(dim, heads)
+        self.mlp = PostNormMLP(dim, mlp_dim)
         if not word_patch:
             del self.words_to_patches.attention
 
@@ -59,12 +59,14 @@ class FusionLayer(nn.Module):
         words: Float[Tensor, "batch words dim"],
         is_valid: WordMask,
         patch_tokens: Float[Tensor, "batch patches patch_dim"],
+        dropout: Dropout | None = None,
     ) -> Float[Tensor, "batch words dim"]:
         """Return the words with what the volume says; padded words are meaningless."""
+        of_words, of_patches, of_mlp = per_place(dropout, 3)
         patches = self.patch_projection(patch_tokens)
-        words = self.words_to_words(words, is_valid=is_valid)
+        words = self.words_to_words(words, is_valid=is_valid, dropout=of_words)
         volume = patches.mean(dim=1, keepdim=True)
         extra = None if self.instance_projection is None else self.instance_projection(volume)
         context = patches if self.word_patch else patches[:, :0]
-        words = self.words_to_patches(words, context, extra=extra)
-        return self.mlp(words)
+        words = self.words_to_patches(words, context, extra=extra, dropout=of_patches)
+        return self.mlp(words, of_mlp)

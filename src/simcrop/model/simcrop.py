@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from simcrop.geometry import PatchGrid
+from simcrop.model.dropout import Dropout, per_place
 from simcrop.model.fusion import FusionLayer
 from simcrop.model.patch_masking import PatchMasking
 from simcrop.model.projection import (
@@ -57,7 +58,7 @@ class Terms:
 
 
 class SimCroPInput(NamedTuple):
-    """One batch as the networks see it; text fields are empty where their term is off."""
+    """One batch; text fields are empty where their term is off, `dropout` is for training alone."""
 
     patches: Patches
     findings_states: Float[Tensor, "batch findings_words text_dim"]
@@ -66,6 +67,7 @@ class SimCroPInput(NamedTuple):
     report_states: Float[Tensor, "batch report_words text_dim"]
     report_is_valid: Bool[Tensor, "batch report_words"]
     report_is_counted: Bool[Tensor, "batch report_words"]
+    dropout: Dropout | None = None
 
 
 class SecondPass(NamedTuple):
@@ -205,13 +207,11 @@ class SimCroP(nn.Module):
                 seen = torch.arange(tokens.shape[1], device=tokens.device).expand(len(tokens), -1)
         if terms.alignment:
             assert tokens is not None
-            places = (seen,) if self.standardise else ()
-            embeddings = self.image_projection(tokens, *places)
+            embeddings = self.image_projection(tokens, *([seen] if self.standardise else []))
             if self.standardise and self.training:
                 moments = self._usual()[0].moments(tokens, seen)
         if self.text_decoder is not None:
-            if self.fusion_in_shared_space:
-                looked_at = embeddings
+            looked_at = embeddings if self.fusion_in_shared_space else looked_at
             logits = self.reconstruct_report(batch, looked_at)
         if terms.instance_contrast:
             assert tokens is not None
@@ -292,7 +292,9 @@ class SimCroP(nn.Module):
         The volume helps where fusion is on; without it `patch_tokens` may be None.
         """
         assert self.text_decoder is not None
+        in_fusion, in_decoder = per_place(batch.dropout, 2)
         words = self.report_projection(batch.report_states)
         if self.fusion is not None:
-            words = self.fusion(words, batch.report_is_valid, patch_tokens)
-        return self.text_decoder(words, batch.report_is_valid, batch.report_is_counted)
+            words = self.fusion(words, batch.report_is_valid, patch_tokens, in_fusion)
+        is_valid, is_counted = batch.report_is_valid, batch.report_is_counted
+        return self.text_decoder(words, is_valid, is_counted, in_decoder)

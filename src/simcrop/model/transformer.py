@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from simcrop.model.dropout import Dropout, drop, per_place
+
 Tokens = Float[Tensor, "batch tokens dim"]
 
 
@@ -38,11 +40,12 @@ class Attention(nn.Module):
         queries: Float[Tensor, "batch queries dim"],
         context: Float[Tensor, "batch keys dim"],
         may_attend: Bool[Tensor, "#batch #heads #queries keys"] | None = None,
-        dropout: float = 0.0,
+        dropout: Dropout | None = None,
     ) -> Float[Tensor, "batch queries dim"]:
         """Return the attended context, heads side by side, before any output projection.
 
         `may_attend` is True where a query may look at a key; every query needs one such key.
+        `dropout` is of the weights.
         """
         return self.mix(self.query(queries), self.key_value(context), may_attend, dropout)
 
@@ -60,13 +63,28 @@ class Attention(nn.Module):
         query: Float[Tensor, "batch queries dim"],
         key_value: Float[Tensor, "batch keys twice_dim"],
         may_attend: Bool[Tensor, "#batch #heads #queries keys"] | None = None,
-        dropout: float = 0.0,
+        dropout: Dropout | None = None,
     ) -> Float[Tensor, "batch queries dim"]:
         """Return the attended context of queries, keys and values that are projected already."""
         q = rearrange(query, "b n (h d) -> b h n d", h=self.heads)
         k, v = rearrange(key_value, "b n (two h d) -> two b h n d", two=2, h=self.heads)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=may_attend, dropout_p=dropout)
+        if dropout is None:
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=may_attend)
+        else:  # of which the fused kernel would draw its own
+            attended = dropout(_weights(q, k, may_attend)) @ v
         return rearrange(attended, "b h n d -> b n (h d)")
+
+
+def _weights(
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch heads keys head_dim"],
+    may_attend: Bool[Tensor, "#batch #heads #queries keys"] | None,
+) -> Float[Tensor, "batch heads queries keys"]:
+    """Return how much each query looks at each key; without any key it may look at, all alike."""
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    if may_attend is not None:
+        scores = scores.masked_fill(~may_attend, torch.finfo(scores.dtype).min)
+    return scores.softmax(dim=-1)
 
 
 class PreNormBlock(nn.Module):
@@ -152,12 +170,11 @@ class PostNormAttention(nn.Module):
     place where the fusion layer puts its instance-level feature.
     """
 
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+    def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.attention = Attention(dim, heads)
         self.output = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim, eps=1e-12)
-        self.dropout = dropout
 
     def forward(
         self,
@@ -165,33 +182,36 @@ class PostNormAttention(nn.Module):
         context: Float[Tensor, "batch keys dim"] | None = None,
         is_valid: Bool[Tensor, "batch keys"] | None = None,
         extra: Float[Tensor, "batch 1 dim"] | None = None,
+        dropout: Dropout | None = None,
     ) -> Float[Tensor, "batch words dim"]:
         """Return the words after attending to the context; without one, to each other.
 
-        Without context and with `extra` alone, pass `context` of zero length.
+        Without context and with `extra` alone, pass `context` of zero length. `dropout` is of the
+        attention's weights and of its output.
         """
         context = words if context is None else context
-        rate = self.dropout if self.training else 0.0
+        of_weights, of_output = per_place(dropout, 2)
         if context.shape[1]:
             may_attend = None if is_valid is None else rearrange(is_valid, "b n -> b 1 1 n")
-            attended = self.attention(words, context, may_attend, rate)
+            attended = self.attention(words, context, may_attend, of_weights)
         else:
             attended = words.new_zeros(words.shape)
         if extra is not None:
             attended = attended + extra
-        return self.norm(words + F.dropout(self.output(attended), rate, self.training))
+        return self.norm(words + drop(self.output(attended), of_output))
 
 
 class PostNormMLP(nn.Module):
     """The feed-forward half of a BERT layer: expand, GELU, contract, add, normalise."""
 
-    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+    def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.expand = nn.Linear(dim, hidden)
         self.contract = nn.Linear(hidden, dim)
         self.norm = nn.LayerNorm(dim, eps=1e-12)
-        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, words: Float[Tensor, "batch words dim"]) -> Float[Tensor, "batch words dim"]:
-        """Return the words after the feed-forward half."""
-        return self.norm(words + self.dropout(self.contract(F.gelu(self.expand(words)))))
+    def forward(
+        self, words: Float[Tensor, "batch words dim"], dropout: Dropout | None = None
+    ) -> Float[Tensor, "batch words dim"]:
+        """Return the words after the feed-forward half; `dropout` is of its output."""
+        return self.norm(words + drop(self.contract(F.gelu(self.expand(words))), dropout))

@@ -134,7 +134,7 @@ def _gradient_norms(module: Pretraining, batch: Batch) -> dict[str, float]:
     parameters = [p for p in module.simcrop.vision_encoder.parameters() if p.requires_grad]
     if not parameters or isinstance(module.simcrop, FSDPModule):
         return {}
-    losses = module.losses(batch, step_generator(module.config.seed, _STEP, 0))
+    losses = module.losses(batch, step_generator(module.config.seed, _STEP))
     found = {}
     for name, loss in losses.items():
         gradients = (
@@ -148,7 +148,7 @@ def _gradient_norms(module: Pretraining, batch: Batch) -> dict[str, float]:
 
 
 def _masking(module: Pretraining, num_studies: int) -> PatchMasking:
-    generator = step_generator(module.config.seed, _STEP, 0)
+    generator = step_generator(module.config.seed, _STEP)
     ratio = module.config.masking.patch_ratio
     drawn = mask_patches(num_studies, module.simcrop.grid.num_patches, ratio, generator)
     return PatchMasking(*(index.to(module.device) for index in drawn))

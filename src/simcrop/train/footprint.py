@@ -91,7 +91,7 @@ class Step:
     def __call__(self) -> None:
         """Run it."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.is_bf16):
-            losses = self.module.losses(self.batch, step_generator(0, 0, 0))
+            losses = self.module.losses(self.batch, step_generator(0, 0))
             total = self.module.total(losses)
         if not self.keeps_gradients:
             self.optimizer.zero_grad()

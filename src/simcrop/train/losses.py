@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Bool
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from simcrop.config import Config
 from simcrop.data.samples import Batch
+from simcrop.model.dropout import Dropout
 from simcrop.model.patch_masking import gather
 from simcrop.model.simcrop import FindingsEmbeddings, SimCroP, SimCroPInput
 from simcrop.model.text_encoder import TextEncoder
@@ -38,6 +38,7 @@ from simcrop.objectives.report_modelling import report_loss
 from simcrop.train.global_batch import GlobalBatch
 from simcrop.train.optimization import annealed_top_k
 from simcrop.train.parts import Counts, Part, count_terms, draw_parts, leaves_out_padding, said
+from simcrop.types import WordMask
 
 
 class BatchLosses(LightningModule):
@@ -92,7 +93,7 @@ class BatchLosses(LightningModule):
 
         Args:
             batch: the studies of this process.
-            generator: draws the hidden patches of the global batch.
+            generator: draws for the global batch what is hidden and dropped.
             share: where the studies stand in the global batch; None where this is all of it.
                 The average over processes of each value, and of its gradient, is the term.
         """
@@ -100,8 +101,8 @@ class BatchLosses(LightningModule):
             share = GlobalBatch.alone(len(batch), batch.sentence_keys.shape[1])
         batch = batch.with_sentences(share.num_sentences)
         config, grid = self.config, self.simcrop.grid
-        second_pass = self._has_second_pass()
-        parts = draw_parts(config, grid, batch, share, generator, second_pass=second_pass)
+        modes = {"second_pass": self._has_second_pass(), "is_training": self.training}
+        parts = draw_parts(config, grid, batch, share, generator, **modes)
         counted = torch.stack([count_terms(config, grid, part) for part in parts]).sum(dim=0)
         counts = Counts(*share.mean(counted.to(self.device)).float().clamp(min=1e-12))
         findings = [self._run(len(parts), self._embed_findings, part) for part in parts]
@@ -123,7 +124,9 @@ class BatchLosses(LightningModule):
         }
         return losses | self._compare(kept, findings, batch, share)
 
-    def inputs(self, batch: Batch, is_counted: Bool[Tensor, "batch report_words"]) -> SimCroPInput:
+    def inputs(
+        self, batch: Batch, is_counted: WordMask, dropout: Dropout | None = None
+    ) -> SimCroPInput:
         """Return what the networks see of a batch; the counted words are those to predict."""
         return SimCroPInput(
             patches=self.simcrop.grid.cut(batch.voxels),
@@ -133,6 +136,7 @@ class BatchLosses(LightningModule):
             report_states=self._report_states(batch),
             report_is_valid=batch.report_is_valid,
             report_is_counted=is_counted,
+            dropout=dropout,
         )
 
     def _has_second_pass(self) -> bool:
@@ -169,7 +173,7 @@ class BatchLosses(LightningModule):
         """Run the networks; return the sums over studies, and what studies are compared by."""
         part = part.to(self.device)
         batch = part.batch
-        inputs = self.inputs(batch, part.is_counted)
+        inputs = self.inputs(batch, part.is_counted, part.dropout)
         output = self.simcrop(inputs, part.masking, part.second_pass, findings)
         found = {}
         if output.predicted_patches is not None:
@@ -177,19 +181,16 @@ class BatchLosses(LightningModule):
         if output.word_logits is not None:
             words = self.word_class[batch.report_ids[part.is_counted]]
             found["report_loss"] = report_loss(output.word_logits, words, counts.words)
-        if output.volume_embeddings is not None:
-            found["volumes"] = output.volume_embeddings
-        if output.moments is not None:
-            found["moments"] = output.moments
+        others = {"volumes": output.volume_embeddings, "moments": output.moments}
+        found |= {name: value for name, value in others.items() if value is not None}
         if output.patch_embeddings is None:
             return found
+        sentences, top_k = output.sentence_embeddings, self._top_k()
         assert output.aligned_patches is not None
-        assert output.sentence_embeddings is not None
+        assert sentences is not None
         settings, patches = self.config.alignment, output.patch_embeddings
         is_candidate = batch.is_body.gather(1, output.aligned_patches)
-        if settings.candidates == "all":
-            is_candidate = torch.ones_like(is_candidate)
-        sentences, top_k = output.sentence_embeddings, self._top_k()
+        is_candidate = is_candidate | (settings.candidates == "all")
         if everywhere is not None:
             found["scores"] = volume_scores(patches, everywhere, top_k, is_candidate)
         elif settings.negatives == "batch":

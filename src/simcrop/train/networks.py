@@ -72,13 +72,13 @@ def build_simcrop(config: Config, *, text_dim: int, vocabulary_size: int) -> Sim
         else None,
         fusion=FusionLayer(
             alignment.shared_dim if looks_at_embeddings else encoder.dim,
-            **config.fusion.model_dump(exclude={"depth", "looks_at"}),
+            **config.fusion.model_dump(exclude={"depth", "dropout", "looks_at"}),
         )
         if has_fusion
         else None,
         text_decoder=TextDecoder(
             vocabulary_size,
-            **config.fusion.model_dump(exclude={"looks_at", "word_patch", "instance_level"}),
+            **config.fusion.model_dump(include={"dim", "depth", "heads", "mlp_dim"}),
         )
         if terms.masked_report
         else None,

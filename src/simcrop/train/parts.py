@@ -13,6 +13,7 @@ from torch import Tensor
 from simcrop.config import Config
 from simcrop.data.samples import Batch
 from simcrop.geometry import PatchGrid
+from simcrop.model.dropout import KEYS, Dropout
 from simcrop.model.patch_masking import PatchMasking, mask_patches
 from simcrop.model.simcrop import SecondPass
 from simcrop.objectives.contrast import Said, counted_within_report
@@ -28,6 +29,7 @@ class Part(NamedTuple):
     masking: PatchMasking
     second_pass: SecondPass | None
     is_counted: Bool[Tensor, "batch report_words"]
+    dropout: Dropout | None
 
     def to(self, device: torch.device) -> "Part":
         """Return the part on a device."""
@@ -35,7 +37,10 @@ class Part(NamedTuple):
         if second is not None and second.visible is not None:
             second = SecondPass(second.visible.to(device))
         masking = PatchMasking(*(index.to(device) for index in self.masking))
-        return Part(self.batch.to(device), masking, second, self.is_counted.to(device))
+        dropout = self.dropout
+        if dropout is not None:
+            dropout = Dropout(dropout.keys.to(device), dropout.rate)
+        return Part(self.batch.to(device), masking, second, self.is_counted.to(device), dropout)
 
     @property
     def said(self) -> Said:
@@ -64,6 +69,7 @@ def draw_parts(
     generator: torch.Generator,
     *,
     second_pass: bool,
+    is_training: bool,
 ) -> list[Part]:
     """Draw for the global batch, keep what is ours, and cut it into micro-batches.
 
@@ -73,8 +79,9 @@ def draw_parts(
         batch: the studies of this process. All processes have as many parts, since those whose
             weights are spread must run the networks equally often; a part may be empty.
         share: where they stand in the global batch.
-        generator: draws what is hidden.
+        generator: draws what is hidden and dropped.
         second_pass: whether the alignment has a pass of its own in this batch.
+        is_training: whether words are dropped out.
     """
 
     def draw(ratio: float) -> PatchMasking:
@@ -84,6 +91,8 @@ def draw_parts(
     masking = draw(config.masking.patch_ratio)
     ratio = config.alignment.pass_ratio
     seen = draw(ratio).visible if second_pass and ratio else None
+    rate = config.fusion.dropout if is_training else 0.0
+    keys = torch.randint(KEYS, (share.num_studies,), generator=generator)[share.own]
     is_counted = counted_words(
         batch.is_masked, batch.report_is_valid, config.terms.report_positions
     )
@@ -94,7 +103,8 @@ def draw_parts(
         rows = slice(start, start + size)
         second = SecondPass(None if seen is None else seen[rows]) if second_pass else None
         hidden = PatchMasking(*(index[rows] for index in masking))
-        parts.append(Part(batch.rows(rows), hidden, second, is_counted[rows]))
+        dropout = Dropout(keys[rows], rate) if rate else None
+        parts.append(Part(batch.rows(rows), hidden, second, is_counted[rows], dropout))
     return parts
 
 

@@ -1,8 +1,8 @@
 """Pre-training: one step of the algorithm as a Lightning module; `run` builds the run around it.
 
-Every random draw of a step (hidden patches) is a function of (seed, step, place in the global
-batch), dropout one of (seed, step, process), as the samples are of (seed, epoch, study): a resumed
-run repeats what an unbroken one does, and several processes do what one would.
+Every random draw of a step (hidden patches, dropout) is a function of (seed, step, place in the
+global batch), as the samples are of (seed, epoch, study): a resumed run repeats what an unbroken
+one does, and several processes do what one would.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -64,9 +64,8 @@ class Pretraining(BatchLosses):
         """
         self._batch_in_update = batch_idx % self.config.optimizer.accumulate
         seed, number = self.config.seed, self._batch_number()
-        torch.manual_seed(step_generator(seed, number, self.global_rank).initial_seed())  # dropout
         share = self._share(batch)
-        losses = self.losses(batch, step_generator(seed, number, 0), share)
+        losses = self.losses(batch, step_generator(seed, number), share)
         total = self.total(losses)
         found = _over_processes({**losses, "total_loss": total}, share)
         is_usable, self.logged = self._is_usable(found["total_loss"]), {}
@@ -111,7 +110,7 @@ class Pretraining(BatchLosses):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the losses of a validation batch; the hidden patches are the same every time."""
         share = self._share(batch)
-        generator = step_generator(self.config.seed, _VALIDATION + batch_idx, 0)
+        generator = step_generator(self.config.seed, _VALIDATION + batch_idx)
         losses = self.losses(batch, generator, share)
         found = _over_processes({**losses, "total_loss": self.total(losses)}, share)
         self.log_dict(_named("val", found), batch_size=share.num_studies, logger=False)
@@ -160,7 +159,7 @@ def _over_processes(values: dict[str, Tensor], share: GlobalBatch) -> dict[str, 
     return dict(zip(values, share.mean(torch.stack([*values.values()])), strict=True))
 
 
-def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
-    """Return the generator of one step of one process; no two share their draws."""
-    state = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the generator of one step, alike in every process; no two steps share draws."""
+    state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
