@@ -39,7 +39,7 @@ def test_what_stays_is_what_the_formula_says():
             of_row = scrambled(of_place + (row + 1) * 0x9E3779B9)
             for column in range(4):
                 drawn = scrambled(of_row + (column + 1) * 0x9E3779B9)
-                assert found[study, row, column] == (drawn >= 0.4 * KEYS)
+                assert found[study, row, column] == (drawn >= int(0.4 * KEYS))
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

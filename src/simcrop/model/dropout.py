@@ -44,7 +44,7 @@ class Dropout(NamedTuple):
         for size in shape:
             places = torch.arange(1, size + 1, device=state.device)
             state = _scramble(state[..., None] + places * _ODD)
-        return state >= self.rate * KEYS
+        return state >= int(self.rate * KEYS)
 
 
 def per_place(dropout: Dropout | None, number: int) -> list[Dropout | None]:
