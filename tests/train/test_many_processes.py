@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from many_processes import FORMS, launch, one_step, validation
+from many_processes import FORMS, exact, launch, one_step, validation, world
+
+from simcrop.train.pretrain import step_generator
+from tiny_run import batch_of
 
 SIZE = 8
 BY_FOUR = ("batch", "everything", "dropout")
@@ -21,6 +24,18 @@ def together(alone, phantom_store, tmp_path_factory):
     in_parts = {f"{name} in parts": (*FORMS[name], "optimizer.micro_batch=1") for name in IN_PARTS}
     forms = {2: FORMS | in_parts, 4: {name: FORMS[name] for name in BY_FOUR}}
     return launch(tmp_path_factory.mktemp("together"), phantom_store.folder, forms, SIZE)
+
+
+def test_words_are_dropped_in_training_and_never_in_validation(phantom_store):
+    plain, dataset = world(phantom_store, FORMS["within_report"])
+    dropping, _ = world(phantom_store, FORMS["dropout"])
+    batch = exact(batch_of(dataset, range(2)))
+
+    def loss(module):
+        return module.losses(batch, step_generator(0, 0))["report_loss"]
+
+    assert loss(plain.train()) != loss(dropping.train())
+    assert loss(plain.eval()) == loss(dropping.eval())
 
 
 def assert_equal(found, expected):
