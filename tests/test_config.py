@@ -192,6 +192,7 @@ def test_settings_apply_in_order_and_leave_the_recipe_alone():
         ("optimizer.betas=[0.9, 1.0]", "optimizer.betas.1: Input should be less than 1"),
         ("alignment.negatives=hard", "alignment.negatives: Input should be 'within_report'"),
         ("optimizer=1", "optimizer: Input should be a valid dictionary"),
+        ("fusion.dropout=1", "fusion.dropout: Input should be less than 1"),
         ("seed=-1", "seed: Input should be greater than or equal to 0"),
     ],
 )

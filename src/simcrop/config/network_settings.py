@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from simcrop.config.section import Axes3, Count, Fraction, Positive, Section, Width
+from simcrop.config.section import Axes3, BelowOne, Count, Positive, Section, Width
 
 
 class VisionEncoderConfig(Section):
@@ -86,7 +86,7 @@ class FusionConfig(Section):
     """Width of the feed-forward half of a layer. INFERRED (strong)."""
     depth: Count = 6
     """Layers of the text decoder after the one fusion layer. INFERRED (strong)."""
-    dropout: Fraction = 0.1
+    dropout: BelowOne = 0.1
     """Dropout in both. INFERRED (strong)."""
     looks_at: Literal["visible", "embeddings"] = "visible"
     """What words look at: the visible patch tokens of masked modelling, as in the paper, or the
