@@ -12,26 +12,19 @@ Along the axis of studies every run has as many updates, so that few studies are
 
 import argparse
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
+from phantom_run import POINT, point_of
 
 from simcrop.benchmark.smaller_store import SmallerStore
 from simcrop.benchmark.variants import VARIANTS
 from simcrop.config import override
 from simcrop.data.store import Store
-from simcrop.evaluate.classification import mean_auroc
 from simcrop.evaluate.figures import COLORS, new_figure
-from simcrop.evaluate.grounding import evaluate_grounding
-from simcrop.train.features import embed_store
-from simcrop.train.grounding import ground_store
-from simcrop.train.pretrained import load
-from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
-from simcrop.train.zero_shot import zero_shot_scores_of
 
 STUDIES = (250, 500, 1000, 2000, 4000, 8000)
 UPDATES = (150, 300, 600, 1200)
@@ -39,38 +32,15 @@ WIDTHS = (32, 64, 128)
 FIGURES = {"zero_shot": "zero-shot AUROC", "hit": "hit", "hit_swapped": "other patient"}
 
 
-def run_folder(folder: Path, studies: int, updates: int, width: int, seed: int) -> RunFolder:
-    """Return where a point is made."""
-    return RunFolder(folder / f"studies{studies}_updates{updates}_width{width}_seed{seed}")
-
-
 def measure(store: Path, folder: Path, studies: int, updates: int, width: int, seed: int) -> dict:
-    """Train one point and return its figures."""
+    """Return the figures of one point, trained where it is missing."""
     config = override(VARIANTS["per_image"].config(seed, updates), [f"vision_encoder.dim={width}"])
-    start = time.process_time()
+    name = f"studies{studies}_updates{updates}_width{width}_seed{seed}"
     few = SmallerStore(store, train=studies)
-    run = run_folder(folder, studies, updates, width, seed)
-    pretrain(config, few, run, resume=run.config.exists())
-    seconds = time.process_time() - start
-    encoder = load(run.folder)
-    held_out = embed_store(encoder, few, splits=("test",), with_patches=True)
-    _, scores, labels = zero_shot_scores_of(encoder, few, held_out)
-    grounded = evaluate_grounding(
-        ground_store(encoder, few, held_out), top_k=config.alignment.top_k, num_resamples=100
-    )
-    point = {
-        "studies": studies,
-        "updates": updates,
-        "width": width,
-        "seed": seed,
-        "zero_shot": mean_auroc(scores, labels).value,
-        "hit": grounded.mean.hit.value,
-        "hit_swapped": grounded.mean.swapped_hit.value,
-        "patch_auroc": grounded.mean.patch_auroc.value,
-        "cpu_seconds": round(seconds, 1),
-    }
-    (run.folder / "point.json").write_text(json.dumps(point))
-    return point
+    return point_of(
+        config, few, RunFolder(folder / name),
+        studies=studies, updates=updates, width=width, seed=seed,
+    )  # fmt: skip
 
 
 def points(most: int, updates: int) -> dict[str, list[tuple[int, int, int]]]:
@@ -117,9 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     axes = points(len(Store(wanted.store).volume_ids("train")), wanted.updates)
     chosen = axes.values() if wanted.only is None else [axes[wanted.only]]
     for point in dict.fromkeys(point for axis in chosen for point in axis):
-        if not (run_folder(wanted.output, *point, wanted.seed).folder / "point.json").exists():
-            print(measure(wanted.store, wanted.output, *point, wanted.seed), flush=True)
-    found = [json.loads(path.read_text()) for path in sorted(wanted.output.glob("*/point.json"))]
+        print(measure(wanted.store, wanted.output, *point, wanted.seed), flush=True)
+    found = [json.loads(path.read_text()) for path in sorted(wanted.output.glob(f"*/{POINT}"))]
     table = pd.DataFrame(found).sort_values(["studies", "updates", "width", "seed"])
     table.to_csv(wanted.output / "scale.csv", index=False)
     draw(table, wanted.updates, wanted.output / "scale.png")

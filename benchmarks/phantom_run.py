@@ -1,0 +1,66 @@
+"""One training on phantoms and its figures on the held-out ones: a point of a curve or a row."""
+
+import json
+import time
+from dataclasses import replace
+
+from simcrop.benchmark.smaller_store import SmallerStore
+from simcrop.config import Config
+from simcrop.evaluate.classification import mean_auroc
+from simcrop.evaluate.grounding import evaluate_grounding
+from simcrop.evaluate.logistic import fit_logistic
+from simcrop.train.features import Features, embed_store
+from simcrop.train.grounding import ground_store
+from simcrop.train.pooling import ALIGNED_MAX
+from simcrop.train.pretrained import load
+from simcrop.train.probe_parts import divide
+from simcrop.train.run import pretrain
+from simcrop.train.run_folder import RunFolder
+from simcrop.train.zero_shot import zero_shot_scores_of
+
+POINT = "point.json"
+LABELLED = 40  # patients of the probes, 1 % of 4,000
+
+
+def point_of(config: Config, store: SmallerStore, run: RunFolder, **names: object) -> dict:
+    """Return the figures of a run under the names of its point; what is there is not made again."""
+    path = run.folder / POINT
+    if path.exists():
+        return json.loads(path.read_text())
+    start = time.process_time()
+    pretrain(config, store, run, resume=run.config.exists())
+    seconds = time.process_time() - start
+    point = {**names, **_figures(store, run), "cpu_seconds": round(seconds, 1)}
+    path.write_text(json.dumps(point))
+    return point
+
+
+def _figures(store: SmallerStore, run: RunFolder) -> dict[str, float]:
+    """Return zero-shot, probes and grounding on the test patients, and the hits of each finding."""
+    encoder = load(run.folder)
+    few = SmallerStore(store.location, train=LABELLED)
+    features = embed_store(encoder, few, with_patches=True)
+    held_out = features.of("test")
+    _, scores, labels = zero_shot_scores_of(encoder, few, held_out)
+    top_k = encoder.config.alignment.top_k
+    grounded = evaluate_grounding(
+        ground_store(encoder, few, held_out), top_k=top_k, num_resamples=100
+    )
+    largest = replace(features, volume_embeddings=features.pooled[ALIGNED_MAX])
+    return {
+        "zero_shot": mean_auroc(scores, labels).value,
+        "probe": _probe(features, few),
+        "probe_max": _probe(largest, few),
+        "chance": grounded.mean.chance.value,
+        "hit": grounded.mean.hit.value,
+        "hit_swapped": grounded.mean.swapped_hit.value,
+        "patch_auroc": grounded.mean.patch_auroc.value,
+        **{f"hit {row.label}": row.hit.value for row in grounded.rows},
+    }
+
+
+def _probe(features: Features, store: SmallerStore) -> float:
+    """Return the mean AUROC of a linear probe fitted on the few patients with labels."""
+    development, held_out = divide(features, store)
+    part = held_out.open(fit_logistic(development))
+    return mean_auroc(part.scores, part.labels).value
