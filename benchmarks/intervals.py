@@ -6,6 +6,7 @@ Studies are simulated: two per patient that resemble each other, with a known AU
 precision and mean, and two models of which the first is better. Coverage is the share of rounds in
 which the 95 % interval held the truth; beside it what drawing studies, not patients, would give,
 and what the 2.5th and 97.5th percentiles would, which are not moved outwards for few patients.
+Means over two to five seeds are simulated apart: seeds, patients or both as the main cause.
 """
 
 import argparse
@@ -26,8 +27,10 @@ from simcrop.evaluate.intervals import (
     weighted_auroc,
     weighted_average_precision,
 )
+from simcrop.evaluate.items import Items
 from simcrop.evaluate.levels import Support
 from simcrop.evaluate.scorecard import operating_points, score
+from simcrop.evaluate.seeds import mean_over_seeds
 
 PERSON, NOISE, WORSE = (
     math.sqrt(0.5),
@@ -46,6 +49,9 @@ def main() -> None:
     options = parser.parse_args()
     held = coverage(options.rounds, options.patients, options.prevalence)
     for name, share in held.items():
+        error = 1.96 * math.sqrt(share * (1 - share) / options.rounds)
+        print(f"{name:44} {share:.3f} +- {error:.3f}")
+    for name, share in coverage_over_seeds(options.rounds).items():
         error = 1.96 * math.sqrt(share * (1 - share) / options.rounds)
         print(f"{name:44} {share:.3f} +- {error:.3f}")
     rng = np.random.default_rng(0)
@@ -101,6 +107,33 @@ def coverage(rounds: int, patients: int, prevalence: float) -> dict[str, float]:
             low, high = np.nanpercentile(resampled, (2.5, 97.5))
             count(name, Interval(0.0, low, high, NUM_RESAMPLES), true)
     return {name: n / rounds for name, n in held.items()}
+
+
+def coverage_over_seeds(rounds: int, num_patients: int = 100) -> dict[str, float]:
+    """Return how often a mean over seeds held the truth, by the causes of scatter.
+
+    Deviations are those of the figure: of a seed, of the patients in all seeds alike, and of the
+    patients in one seed alone.
+    """
+    ids = tuple(map(str, range(num_patients)))
+    causes = {"seeds": (1, 0.3, 0.3), "patients": (0.3, 1, 0.3), "both together": (0.3, 0.3, 1)}
+    held = {}
+    for cause, (of_seed, common, own) in causes.items():
+        for num_seeds in (2, 3, 4, 5):
+            rng, count = np.random.default_rng(num_seeds), 0
+            for _ in range(rounds):
+                values = common * rng.normal(size=num_patients)
+                values = values + own * rng.normal(size=(num_seeds, num_patients))
+                values *= math.sqrt(num_patients)
+                values += of_seed * rng.normal(size=(num_seeds, 1))
+                runs = {
+                    seed: Items("", "value", ids, ids, ("label",), one[:, None])
+                    for seed, one in enumerate(values)
+                }
+                found = mean_over_seeds(runs, num_resamples=200)
+                count += found.low <= 0 <= found.high
+            held[f"mean of {num_seeds} seeds, scatter by {cause}"] = count / rounds
+    return held
 
 
 def drawn_labels(rng: np.random.Generator, patients: int, prevalence: float) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from simcrop.evaluate.classification import mean_auroc
+from simcrop.evaluate.intervals import auroc_intervals
 from simcrop.evaluate.items import Items
 from simcrop.evaluate.seeds import difference_over_seeds, mean_over_seeds
 
@@ -62,6 +63,38 @@ def test_seeds_that_disagree_widen_the_interval():
     disagreeing = {s: scored(2.0 * (s % 2), 0) for s in range(4)}
     one, other = (mean_over_seeds(runs) for runs in (agreeing, disagreeing))
     assert other.high - other.low > 1.5 * (one.high - one.low)
+
+
+def coverage(num_seeds: int, of_seed: float, common: float, own: float) -> float:
+    """Return how often the interval of a mean over seeds holds 0, by deviations of the figure."""
+    rng = np.random.default_rng(num_seeds)
+    ids, held = tuple(map(str, range(40))), 0
+    for _ in range(300):
+        values = common * rng.standard_normal(40) + own * rng.standard_normal((num_seeds, 40))
+        values = values * np.sqrt(40) + of_seed * rng.standard_normal((num_seeds, 1))
+        runs = {s: Items("m", "x", ids, ids, ("a",), one[:, None]) for s, one in enumerate(values)}
+        found = mean_over_seeds(runs, num_resamples=100)
+        held += found.low <= 0 <= found.high
+    return held / 300
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize("deviations", [(1, 0.3, 0.3), (0.3, 1, 0.3), (0.3, 0.3, 1)])
+def test_nineteen_of_twenty_intervals_hold_the_truth_with_few_seeds(num_seeds, deviations):
+    assert coverage(num_seeds, *deviations) >= 0.92  # 0.95 less 2.4 deviations of 300 rounds
+
+
+def test_one_seed_has_the_interval_over_patients():
+    one = scored(1.0, 0)
+    expected = auroc_intervals(one.values, TRUTH, PATIENTS, num_resamples=200).mean
+    assert mean_over_seeds({7: one}, num_resamples=200) == expected
+
+
+def test_seeds_that_agree_by_chance_leave_the_interval_over_patients():
+    one = scored(1.0, 0)
+    alone = mean_over_seeds({0: one})
+    twice = mean_over_seeds({0: one, 1: one})
+    assert (twice.low, twice.high) == pytest.approx((alone.low, alone.high))
 
 
 def test_what_cannot_be_compared_is_refused():

@@ -1,15 +1,28 @@
 """Figures over several seeds: how much is the method, how much chance of network and patients.
 
 A method is run once per seed and measured on the same items each time. Its figure is the mean
-over seeds. An interval draws seeds and patients anew: both must agree before a difference counts.
-Two methods are compared seed by seed on the same resamples of the same patients, since the same
-seed gave both the same order of the data.
+over seeds, with an interval for other patients and other seeds. Two methods are compared seed by
+seed on the same resamples of the same patients, since the same seed gave both the same order of
+the data.
+
+Two distances from the figure are joined as legs of a right-angled triangle (MOVER: Zou and Donner,
+Construction of Confidence Limits about Effect Measures, Statistics in Medicine 27, 2008):
+
+    patients    to the quantiles of resampled patients, of what moves all seeds alike
+    seeds       t * deviation / sqrt(n) of the n seeds, t with n - 1 degrees of freedom
+
+The deviation of the seeds holds what patients move in one seed and not in another, which is why
+the first leg holds the rest alone. No end is nearer than that of the interval over patients with
+the seeds as they are, and one seed has that interval.
 """
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import stdtrit
 
 from simcrop.evaluate.intervals import (
     Interval,
@@ -18,6 +31,7 @@ from simcrop.evaluate.intervals import (
     weighted_auroc,
 )
 from simcrop.evaluate.items import Items
+from simcrop.evaluate.levels import CONFIDENCE
 
 NUM_RESAMPLES = 1000
 
@@ -29,13 +43,13 @@ def mean_over_seeds(
 
     Args:
         runs: the same items by the seed of the run.
-        num_resamples: of patients, each with its own draw of seeds.
+        num_resamples: of patients.
         seed: of the resampling.
 
     Raises:
         ValueError: if there is no run, or the runs are not of the same items.
     """
-    return _over_seeds(_table(runs, num_resamples, seed), _any_of(runs), seed)
+    return _over_seeds(_table(runs, num_resamples, seed), _any_of(runs))
 
 
 def difference_over_seeds(
@@ -59,7 +73,7 @@ def difference_over_seeds(
         raise ValueError("the two were measured on different items")
     table = _table({s: runs[s] for s in shared}, num_resamples, seed)
     table -= _table({s: others[s] for s in shared}, num_resamples, seed)
-    return _over_seeds(table, _any_of(runs), seed)
+    return _over_seeds(table, _any_of(runs))
 
 
 def mean_of_labels(
@@ -103,10 +117,27 @@ def _any_of(runs: Mapping[int, Items]) -> Items:
     return next(iter(runs.values()))
 
 
-def _over_seeds(table: np.ndarray, items: Items, seed: int) -> Interval:
-    """Average over seeds; every resample of the patients has a draw of the seeds of its own."""
-    num_seeds, num_resamples = len(table), table.shape[1] - 1
-    drawn = np.random.default_rng(seed).integers(num_seeds, size=(num_seeds, num_resamples))
-    resampled = np.take_along_axis(table[:, 1:], drawn, axis=0).mean(axis=0)
+def _over_seeds(table: Float[np.ndarray, "seeds one_and_resamples"], items: Items) -> Interval:
+    """Return the mean over seeds with its interval over patients and seeds."""
+    values, resampled = table[:, 0], table[:, 1:]
     support = items.support.of_mean(items.support.freedom > 0)
-    return summarise(table[:, 0].mean(keepdims=True), resampled[:, None], support).per_label[0]
+    means = resampled.mean(axis=0)[:, None]
+    over_patients = summarise(values.mean(keepdims=True), means, support).per_label[0]
+    num_seeds = len(table)
+    if num_seeds == 1 or math.isnan(over_patients.low):
+        return over_patients
+    share = math.sqrt(_shared_variance(resampled))
+    quantile = float(stdtrit(num_seeds - 1, (1 + CONFIDENCE) / 2))
+    leg = quantile * float(values.std(ddof=1)) / math.sqrt(num_seeds)
+    value = over_patients.value
+    ends = (value - over_patients.low, over_patients.high - value)
+    low, high = (max(end, math.hypot(share * end, leg)) for end in ends)
+    return replace(over_patients, low=value - low, high=value + high)
+
+
+def _shared_variance(resampled: Float[np.ndarray, "seeds resamples"]) -> float:
+    """Return the share of the variance of the seeds' mean that all seeds have in common."""
+    covariance = np.cov(resampled[:, ~np.isnan(resampled).any(axis=0)])
+    of_mean, n = covariance.mean(), len(covariance)
+    common = (covariance.sum() - np.trace(covariance)) / (n * (n - 1))
+    return float(np.clip(common / of_mean, 0, 1)) if of_mean > 0 else 0.0
