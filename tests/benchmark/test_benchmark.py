@@ -76,7 +76,9 @@ def test_the_tables_name_every_variant_and_the_differences(finished):
     assert (
         "a: 1 % of the labels, recommended over patch statistics" in result.figures["differences"]
     )
-    assert all(minutes > 0 for minutes in result.figures["cpu_minutes"].values())
+    assert all(
+        min(of.values()) >= 0 < max(of.values()) for of in result.figures["cpu_minutes"].values()
+    )
     assert {"variants.png", "labels.png"} <= {path.name for path in finished.glob("*.png")}
     assert VARIANTS["cnn"].says in (finished / "report.html").read_text()
 

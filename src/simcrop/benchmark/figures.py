@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simcrop.benchmark.cell import Cell
-from simcrop.benchmark.summary import COLUMNS, Summary
+from simcrop.benchmark.columns import CLASSIFICATION
+from simcrop.benchmark.summary import Summary
 from simcrop.benchmark.variants import VARIANTS
 from simcrop.data.store import Store
 from simcrop.demo import draw_pictures
@@ -61,7 +62,7 @@ def variant_dots(figures: Mapping[str, Mapping[str, Interval]]) -> Figure:
                 axes.plot(largest.value, row, "D", color=COLORS[2], markersize=4)
         if chance is not None:
             axes.axvline(chance, color=GREY, linewidth=1, linestyle=":")
-        axes.set_title(COLUMNS[measure], fontsize=9)
+        axes.set_title((CLASSIFICATION | {"hit": "hit"})[measure], fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.2)
         axes.tick_params(labelsize=8)

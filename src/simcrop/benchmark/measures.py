@@ -47,6 +47,11 @@ MAPS = (OWN, SWAPPED, MEAN_OF_OTHERS, POSITION, POSITION_AND_WORDS)
 _FIGURES = ("hit", "patch_auroc", "average_precision")
 
 
+def of_map(figure: str, name: str) -> str:
+    """Return the measure that is a figure of a kind of map; that of the own map has its name."""
+    return figure if name == OWN else f"{figure} {name}"
+
+
 def measure_encoder(
     encoder: Pretrained, ruler: Ruler, seed: int, on_progress: Progress
 ) -> tuple[Items, ...]:
@@ -213,9 +218,8 @@ def measure_grounding(
     target = target_patches(share, body)
     columns = {"chance": target.sum(axis=1) / body.sum(axis=1)}
     for name in (own for own in MAPS if own in result.values):
-        suffix = "" if name == OWN else f" {name}"
-        columns |= {f"{f}{suffix}": result.values[name][f] for f in _FIGURES}
-        columns[f"patch_auroc unplaced{suffix}"] = np.where(
+        columns |= {of_map(f, name): result.values[name][f] for f in _FIGURES}
+        columns[of_map("patch_auroc unplaced", name)] = np.where(
             names_a_place, np.nan, result.values[name]["patch_auroc"]
         )
     ids = [one.mask_path for one in stated]

@@ -16,15 +16,8 @@ from pathlib import Path
 from simcrop.benchmark.cell import Cell
 from simcrop.benchmark.figures import draw
 from simcrop.benchmark.sitting import run_cells
-from simcrop.benchmark.summary import (
-    AWAY,
-    CLASSIFICATION,
-    GROUNDING,
-    RETRIEVAL,
-    VOXELS,
-    WORDS,
-    Summary,
-)
+from simcrop.benchmark.summary import Summary
+from simcrop.benchmark.tables import tables
 from simcrop.benchmark.variants import QUICK, VARIANTS
 from simcrop.data.phantom import write_phantoms
 from simcrop.data.prepare import prepare
@@ -33,7 +26,7 @@ from simcrop.evaluate.results import NamedSet, Result, write_result
 from simcrop.train.checkpoint import versions
 from simcrop.view.result_page import write_result_page
 
-_SECONDS_BETWEEN_TABLES = 600  # a full table takes half a minute
+_SECONDS_BETWEEN_TABLES = 600  # all tables take 40 seconds
 Progress = Callable[[int, int, str], None]
 
 
@@ -123,25 +116,7 @@ def run_benchmark(
 def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> Path:
     """Write tables, pictures and page of the finished cells; return the path of the page."""
     summary = Summary(cells)
-    done = sum(cell.is_done for cell in cells)
-    best = "recommended"
-    tables = {
-        f"Mean AUROC over findings and seeds [95 % interval over patients and seeds]; {done} of "
-        f"{len(cells)} cells are there": summary.table(CLASSIFICATION),
-        "Where sentences look, likewise": summary.table(GROUNDING),
-        "Phantoms of another hospital": summary.table(AWAY),
-        "The report among the first ten of all held-out volumes, and back": summary.table(
-            RETRIEVAL
-        ),
-        "Dice of findings by patches, and of organs by a UNETR on 40 label maps": summary.table(
-            VOXELS
-        ),
-        "Hidden words of findings named rightly, by the volume shown": summary.table(WORDS),
-        "Differences": summary.claims_table(),
-    }
-    if best in summary.results:
-        tables["The recommended recipe, by where its sentences look"] = summary.maps_table(best)
-        tables["The recommended recipe, finding by finding"] = summary.findings_table(best)
+    done = sum(map(len, summary.results.values()))
     result = Result(
         command="simcrop benchmark",
         figures={
@@ -159,7 +134,7 @@ def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> 
         seeds=(plan.phantom_seed, *plan.seeds),
         versions=versions(),
         settings={"patients": plan.patients, "steps": plan.steps},
-        tables={title: table for title, table in tables.items() if table.rows},
+        tables=tables(summary, len(cells)),
         drawings=draw(summary, cells, store) if done else {},
     )
     write_result(result, folder)

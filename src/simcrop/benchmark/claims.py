@@ -1,0 +1,101 @@
+"""The differences that the project's claims rest on, each paired by seed and patient."""
+
+from dataclasses import dataclass
+
+from simcrop.benchmark.columns import ANYWHERE_IN_A_LUNG
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Two measures of two variants whose difference says something.
+
+    Attributes:
+        says: for the table; the letter is that of the bar it belongs to.
+        variant: whose measure comes first.
+        measure: of it.
+        other: the variant whose measure is taken off.
+        other_measure: the same measure unless given.
+        findings: of which the mean is taken; all unless given.
+    """
+
+    says: str
+    variant: str
+    measure: str
+    other: str
+    other_measure: str = ""
+    findings: tuple[str, ...] = ()
+
+
+def _against_control(
+    says: str, measure: str, control: str, findings: tuple[str, ...] = ()
+) -> Claim:
+    """Return the recommended recipe's own map against one that cannot know."""
+    return Claim(
+        f"c: {says}", "recommended", measure, "recommended", f"{measure} {control}", findings
+    )
+
+
+_UNPLACED = "patch_auroc unplaced"
+_LABELS = (
+    Claim("a: 1 % of the labels, recommended over masked volume", "recommended", "probe_1",
+          "masked_volume"),
+    Claim("a: 1 % of the labels, recommended over patch statistics", "recommended", "probe_1",
+          "patch_statistics"),
+    Claim("a: from the maximum over patches, over masked volume", "recommended", "probe_1 max",
+          "masked_volume"),
+    Claim("a: from the maximum over patches, over patch statistics", "recommended", "probe_1 max",
+          "patch_statistics", "probe_1"),
+    Claim("a: 10 % of the labels, recommended over supervised with all", "recommended", "probe_10",
+          "supervised", "probe_100"),
+    Claim("a: from the maximum over patches, 10 % over supervised with all", "recommended",
+          "probe_10 max", "supervised", "probe_100"),
+)  # fmt: skip
+_GROUNDING = (
+    _against_control("own volume over another patient's", "hit", "swapped"),
+    _against_control("own volume over position alone", "hit", "position"),
+    _against_control("patch AUROC, no place named, over position alone", _UNPLACED, "position"),
+    *(
+        _against_control(f"anywhere in a lung, {says}", measure, control, ANYWHERE_IN_A_LUNG)
+        for says, measure, control in (
+            ("hit over another patient's volume", "hit", "swapped"),
+            ("hit over position alone", "hit", "position"),
+            ("patch AUROC, no place named, over position alone", _UNPLACED, "position"),
+        )
+    ),
+)
+_WORDS = (
+    *(
+        Claim(f"d: hidden finding words, true over another volume, {name.replace('_', ' ')}",
+              name, "words_true", name, "words_shuffled")
+        for name in ("recommended", "fusion", "fusion_word_patch", "fusion_instance", "published",
+                     "permuted")
+    ),
+    Claim("d: hidden finding words, recommended over no help of the volume", "recommended",
+          "words_true", "masked_report"),
+    Claim("d: hidden finding words, the paper's fusion over none", "fusion", "words_true",
+          "masked_report"),
+)  # fmt: skip
+_ABLATIONS = (
+    Claim("d: alignment over none, 1 % of the labels", "recommended", "probe_1", "fusion"),
+    *(
+        Claim(f"d: full over alignment alone, {says}", "recommended", measure, "per_image")
+        for says, measure in (
+            ("zero-shot", "zero_shot"),
+            ("hit", "hit"),
+            ("patch AUROC", "patch_auroc"),
+            ("average precision", "average_precision"),
+            ("patch AUROC, no place named", _UNPLACED),
+        )
+    ),
+    Claim("e: per image over within report, zero-shot", "per_image", "zero_shot",
+          "within_report"),
+    Claim("e: recommended over permuted reports, zero-shot", "recommended", "zero_shot",
+          "permuted"),
+)  # fmt: skip
+_SEGMENTATION = tuple(
+    Claim(f"UNETR, Dice of organs, {variant} over {other.replace('_', ' ')}", variant,
+          "unetr_dice", other)
+    for variant, other in (("recommended", "untrained"), ("recommended", "masked_volume"),
+                           ("published", "untrained"))
+)  # fmt: skip
+CLAIMS = (*_LABELS, *_GROUNDING, *_WORDS, *_ABLATIONS, *_SEGMENTATION)
