@@ -97,6 +97,17 @@ def test_seeds_that_agree_by_chance_leave_the_interval_over_patients():
     assert (twice.low, twice.high) == pytest.approx((alone.low, alone.high))
 
 
+def test_no_interval_leaves_the_range_of_its_figure():
+    rng = np.random.default_rng(0)
+    rare = {s: hits((rng.random((80, 2)) < 0.02 * s).astype(float)) for s in range(3)}
+    found = mean_over_seeds(rare, num_resamples=100)
+    assert 0 == found.low < found.value < found.high <= 1
+    nothing = mean_over_seeds({0: hits(np.full((80, 2), np.nan))}, num_resamples=20)
+    assert np.isnan((nothing.value, nothing.low, nothing.high)).all()
+    sure = {s: scored(2.0 + s, s) for s in range(2)}
+    assert mean_over_seeds(sure, num_resamples=100).high == 1
+
+
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="no run"):
         mean_over_seeds({})

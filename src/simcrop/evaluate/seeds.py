@@ -41,6 +41,8 @@ def mean_over_seeds(
 ) -> Interval:
     """Return the mean over labels and seeds, with an interval over patients and seeds.
 
+    The interval stays in [0, 1] for an AUROC, else in the range of the values, as resamples do.
+
     Args:
         runs: the same items by the seed of the run.
         num_resamples: of patients.
@@ -49,7 +51,9 @@ def mean_over_seeds(
     Raises:
         ValueError: if there is no run, or the runs are not of the same items.
     """
-    return _over_seeds(_table(runs, num_resamples, seed), _any_of(runs))
+    found = _over_seeds(_table(runs, num_resamples, seed), _any_of(runs))
+    low, high = np.clip((found.low, found.high), *_range_of(runs)).tolist()
+    return replace(found, low=low, high=high)
 
 
 def difference_over_seeds(
@@ -111,6 +115,15 @@ def _table(
     weights = resample_patients(patients, num_resamples=num_resamples, seed=seed)
     weights = np.vstack([np.ones(len(patients)), weights])
     return np.stack([mean_of_labels(runs[s], weights) for s in sorted(runs)])
+
+
+def _range_of(runs: Mapping[int, Items]) -> tuple[float, float]:
+    """Return what a figure cannot leave: that of AUROC, or of the values it is the mean of."""
+    if _any_of(runs).truth is not None:
+        return 0.0, 1.0
+    values = np.stack([items.values for items in runs.values()])
+    known = values[~np.isnan(values)]
+    return float(known.min(initial=np.inf)), float(known.max(initial=-np.inf))
 
 
 def _any_of(runs: Mapping[int, Items]) -> Items:
