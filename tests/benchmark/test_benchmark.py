@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from simcrop.benchmark import sitting
-from simcrop.benchmark.cell import Cell, kept
+from simcrop.benchmark.cell import Cell, kept, sets_of
 from simcrop.benchmark.permuted import PermutedReports
 from simcrop.benchmark.run import Plan, run_benchmark
 from simcrop.benchmark.variants import QUICK, VARIANTS
 from simcrop.benchmark.words import words_of_findings
 from simcrop.errors import DataError
 from simcrop.evaluate.items import Items
-from simcrop.evaluate.results import read_result
+from simcrop.evaluate.results import NamedSet, read_result
 from simcrop.evaluate.seeds import mean_of_labels
 from simcrop.report.sections import Report
 
@@ -95,23 +95,38 @@ def test_no_cell_is_started_after_the_time_is_up(finished, monkeypatch):
     assert read_result(finished).figures["cells_done"] == 5
 
 
-def test_two_cells_at_once_are_the_same_cells(finished, tmp_path):
+def test_two_cells_at_once_are_the_same_cells(finished, tmp_path, phantom_store):
     (tmp_path / "home").symlink_to(finished / "home")
     (tmp_path / "away").symlink_to(finished / "away")
     two = replace(PLAN, variants=("patch_statistics", "recommended"), segment_steps=0)
     seen = []
     run_benchmark(tmp_path, two, workers=2, on_progress=lambda *what: seen.append(what))
     assert sorted(done for done, total, _ in seen if total == 2) == [0, 1, 2]
+    sets = sets_of(phantom_store)
     for own in two.cells(tmp_path):
         cells = {cell.variant.name: cell for cell in PLAN.cells(finished)}
-        known = {one.measure: one for one in cells[own.variant.name].read().items}
-        for one in own.read().items:
+        known = {one.measure: one for one in cells[own.variant.name].read(sets).items}
+        for one in own.read(sets).items:
             np.testing.assert_allclose(one.values, known[one.measure].values, rtol=2e-3, atol=1e-3)
 
 
 def test_a_cell_of_other_settings_is_refused(finished):
     with pytest.raises(DataError, match="other settings"):
         run_benchmark(finished, replace(PLAN, steps=4), on_progress=no_progress)
+
+
+@pytest.mark.parametrize("other", [{"patients": 30}, {"test_patients": 4}, {"away_patients": 3}])
+def test_other_phantoms_than_the_folder_has_are_refused(finished, other, monkeypatch):
+    monkeypatch.setattr(sitting, "run_cell", lambda *_: pytest.fail("started"))
+    with pytest.raises(DataError, match=r"phantoms, .* held out; expected"):
+        run_benchmark(finished, replace(PLAN, **other), on_progress=no_progress)
+
+
+def test_a_cell_of_other_phantoms_is_refused(finished, phantom_store):
+    cell, sets = PLAN.cells(finished)[0], sets_of(phantom_store)
+    assert cell.read(sets).sets == sets
+    with pytest.raises(DataError, match=r"seed_1 was made of other phantoms: val; expected"):
+        cell.read(sets | {"val": NamedSet.of(["another"])})
 
 
 def test_the_values_of_a_cell_are_finite_where_they_belong(finished):

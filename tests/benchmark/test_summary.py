@@ -33,7 +33,7 @@ def summary():
     control = dict.fromkeys(LABELS, 0.1) | {"Cardiomegaly": 0.9}
     measures = [sentences(of_map("hit", kind), control) for kind in MAPS[1:]]
     measures += [sentences("hit", own), sentences("chance", dict.fromkeys(LABELS, 0.1))]
-    summary = Summary([])
+    summary = Summary([], {})
     summary.results = {
         "recommended": {
             1: result(measures, train=600, evaluate=60, segment=480),

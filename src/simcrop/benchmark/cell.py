@@ -5,7 +5,7 @@ every item, from which tables are made later without any network. `results.json`
 so a folder that has one is done and is never made again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,11 +62,15 @@ class Cell:
         """Whether it is finished."""
         return (self.folder / RESULTS_FILE).exists()
 
-    def read(self) -> Result:
+    def read(self, sets: Mapping[str, NamedSet]) -> Result:
         """Return its result.
 
+        Args:
+            sets: of the phantoms that it has to be of, see `sets_of`.
+
         Raises:
-            DataError: if it was made with other settings than it would be now.
+            DataError: if it was made with other settings than it would be now, or of other
+                phantoms.
         """
         result = read_result(self.folder)
         if result.settings != _settings(self):
@@ -77,7 +81,20 @@ class Cell:
                     "Delete the folder to make the cell again, or choose another -o.",
                 )
             )
+        if other := [part for part, one in sets.items() if result.sets.get(part) != one]:
+            raise DataError(
+                complain(
+                    f"{self.folder} was made of other phantoms: {', '.join(other)}",
+                    "those of home/ in the folder of the benchmark",
+                    "Move the folder away, or choose another -o.",
+                )
+            )
         return result
+
+
+def sets_of(store: Store) -> dict[str, NamedSet]:
+    """Return the parts of the phantoms by their hashes."""
+    return {part: NamedSet.of(store.volume_ids(part)) for part in ("train", "val", "test")}
 
 
 def run_cell(cell: Cell, ruler: Ruler, on_progress: Progress) -> None:
@@ -88,7 +105,7 @@ def run_cell(cell: Cell, ruler: Ruler, on_progress: Progress) -> None:
     result = Result(
         command="simcrop benchmark",
         figures={"cpu_seconds": costs.seconds, "variant": variant.name, "says": variant.says},
-        sets={part: NamedSet.of(store.volume_ids(part)) for part in ("train", "val", "test")},
+        sets=sets_of(store),
         contract_hash=config.contract().hash,
         seeds=(cell.seed,),
         versions=versions(),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simcrop.benchmark.cell import Cell
+from simcrop.benchmark.cell import Cell, sets_of
 from simcrop.benchmark.figures import draw
 from simcrop.benchmark.sitting import run_cells
 from simcrop.benchmark.summary import Summary
@@ -22,7 +22,8 @@ from simcrop.benchmark.variants import QUICK, VARIANTS
 from simcrop.data.phantom import write_phantoms
 from simcrop.data.prepare import prepare
 from simcrop.data.store import Store
-from simcrop.evaluate.results import NamedSet, Result, write_result
+from simcrop.errors import DataError, complain
+from simcrop.evaluate.results import Result, write_result
 from simcrop.train.checkpoint import versions
 from simcrop.view.result_page import write_result_page
 
@@ -99,11 +100,13 @@ def run_benchmark(
         on_progress: called with (done, total, what).
 
     Raises:
-        DataError: if a finished cell was made with other settings.
+        DataError: if there are other phantoms than the plan asks for, or a finished cell was made
+            with other settings or of others.
     """
     end = None if minutes is None else time.time() + 60 * minutes
     cells = plan.cells(folder)
     home, away = _stores(folder, plan, on_progress)
+    Summary(cells, sets_of(home))  # what cannot be mixed is refused now, not after hours
     missing = [cell for cell in cells if not cell.is_done]
     summarised = time.monotonic()
     for _ in run_cells(missing, home, away, workers=workers, end=end, on_progress=on_progress):
@@ -115,7 +118,8 @@ def run_benchmark(
 
 def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> Path:
     """Write tables, pictures and page of the finished cells; return the path of the page."""
-    summary = Summary(cells)
+    sets = sets_of(store)
+    summary = Summary(cells, sets)
     done = sum(map(len, summary.results.values()))
     result = Result(
         command="simcrop benchmark",
@@ -129,7 +133,7 @@ def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> 
             "cells_done": done,
             "cells": len(cells),
         },
-        sets={part: NamedSet.of(store.volume_ids(part)) for part in ("train", "val", "test")},
+        sets=sets,
         contract_hash=store.contract.hash,
         seeds=(plan.phantom_seed, *plan.seeds),
         versions=versions(),
@@ -154,7 +158,11 @@ def _stores(folder: Path, plan: Plan, on_progress: Progress) -> tuple[Store, Sto
 def _store(
     folder: Path, plan: Plan, patients: int, test_fraction: float | None, on_progress: Progress
 ) -> Store:
-    """Return the phantoms of a hospital; without a share for testing, of the other one."""
+    """Return the phantoms of a hospital; without a share for testing, of the other one.
+
+    Raises:
+        DataError: if there are phantoms already, and not so many.
+    """
     config = VARIANTS["recommended"].config(plan.seeds[0], plan.steps)
     is_away = test_fraction is None
     if not (folder / "store" / "splits.csv").exists():
@@ -175,4 +183,15 @@ def _store(
             test_fraction=test_fraction or 0.0,
             on_progress=lambda done, total: on_progress(done, total, f"prepare {folder.name}"),
         )
-    return Store(folder / "store")
+    store = Store(folder / "store")
+    counts = len(store.volumes), len(store.volume_ids("test"))
+    asked = patients, round((test_fraction or 0.0) * patients)
+    if counts != asked:
+        raise DataError(
+            complain(
+                f"{folder} has {counts[0]} phantoms, {counts[1]} of them held out",
+                f"{asked[0]} and {asked[1]}, as the options ask for",
+                "Give the options of the first sitting, or choose another -o.",
+            )
+        )
+    return store

@@ -4,7 +4,7 @@ Nothing is computed anew from volumes: a cell's result holds the value of every 
 finished is simply missing, so a table can be made at any time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from simcrop.benchmark.columns import MEASURES
 from simcrop.benchmark.variants import VARIANTS
 from simcrop.evaluate.intervals import Interval
 from simcrop.evaluate.items import Items
-from simcrop.evaluate.results import Result
+from simcrop.evaluate.results import NamedSet, Result
 from simcrop.evaluate.seeds import difference_over_seeds, mean_over_seeds
 
 STAGES = ("train", "evaluate", "segment")
@@ -26,16 +26,17 @@ class Summary:
 
     Args:
         cells: finished or not.
+        sets: of the phantoms that they are of.
 
     Raises:
-        DataError: if a finished cell was made with other settings.
+        DataError: if a finished cell was made with other settings or of other phantoms.
     """
 
-    def __init__(self, cells: Iterable[Cell]) -> None:
+    def __init__(self, cells: Iterable[Cell], sets: Mapping[str, NamedSet]) -> None:
         self.results: dict[str, dict[int, Result]] = {}
         for cell in cells:
             if cell.is_done:
-                self.results.setdefault(cell.variant.name, {})[cell.seed] = cell.read()
+                self.results.setdefault(cell.variant.name, {})[cell.seed] = cell.read(sets)
         self._means: dict[tuple[str, str, tuple[str, ...]], Interval | None] = {}
 
     @property
