@@ -1,8 +1,8 @@
 """What is compared: each variant is a recipe with a few settings changed.
 
-All that train see the same patients in the same order for the same number of updates. Variants
-without sentences in the shared space have no zero-shot and no grounding; their figures are those
-of the probe.
+All that train see the same patients in the same order for the same number of updates; only the CNN
+has its own of both. Variants without sentences in the shared space have no zero-shot and no
+grounding; their figures are those of the probe.
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ VARIANTS = {
         Variant("fusion_instance", "and the volume's mean is added to words",
                 settings=(*_WITH_REPORT, "fusion.word_patch=false")),
         Variant("fusion", "and both: cross-granularity fusion", settings=_WITH_REPORT),
-        Variant("within_report", "alignment alone, negatives within the report (the paper's)",
+        Variant("within_report", "alignment alone, the paper's negatives: within the report",
                 settings=(*_ALIGNMENT_ONLY, "alignment.negatives=within_report")),
         Variant("batch", "alignment alone, negatives from the batch",
                 settings=(*_ALIGNMENT_ONLY, "alignment.negatives=batch")),
