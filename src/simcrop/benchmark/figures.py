@@ -1,25 +1,54 @@
 """The benchmark's pictures: how variants compare, what labels save, where sentences look."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from simcrop.benchmark.cell import Cell
-from simcrop.benchmark.columns import CLASSIFICATION
+from simcrop.benchmark.label_figure import label_efficiency
 from simcrop.benchmark.summary import Summary
 from simcrop.benchmark.variants import VARIANTS
 from simcrop.data.store import Store
 from simcrop.demo import draw_pictures
-from simcrop.evaluate.figures import COLORS, GREY, LINE_STYLES, new_figure
+from simcrop.evaluate.figures import COLORS, GREY, new_figure, tidy
 from simcrop.evaluate.intervals import Interval
 from simcrop.evaluate.results import Drawing
 from simcrop.train.pretrained import load
 from simcrop.train.run_folder import RunFolder
 
-# measure, its level without any knowledge
-_PANELS = {"probe_1": 0.5, "zero_shot": 0.5, "hit": None}
-_SHARES = {"probe_1": 1, "probe_10": 10, "probe_100": 100}
+
+@dataclass(frozen=True)
+class _Panel:
+    """A measure with its title, axis and what it is held against: names of vertical lines."""
+
+    measure: str
+    title: str
+    axis: str
+    levels: Mapping[str, tuple[str, str] | float]  # a variant's measure, or a number
+
+
+_CEILINGS = {"same network,\nall labels": ("supervised", "probe_100"),
+             "CNN,\nall labels": ("cnn", "probe_100")}  # fmt: skip
+_PANELS = (
+    _Panel("probe_1", "linear probe, 1 % of the labels", "mean AUROC over findings",
+           {"chance": 0.5} | _CEILINGS),
+    _Panel("zero_shot", "zero-shot, no labels", "mean AUROC over findings",
+           {"chance": 0.5} | _CEILINGS),
+    _Panel("hit", "hit: best patch on the finding", "share of sentences",
+           {"chance": ("recommended", "chance"),
+            "position\nalone": ("recommended", "hit position")}),
+)  # fmt: skip
+# suffix of the measure, marker, colour, what it is
+_MARKS = (
+    ("", "o", COLORS[0], "mean of patches; zero-shot; own volume"),
+    (" max", "D", COLORS[2], "largest value over patches"),
+    (" swapped", "o", COLORS[1], "same sentence, another patient's volume"),
+)
 
 
 def draw(summary: Summary, cells: Sequence[Cell], store: Store) -> dict[str, Drawing]:
@@ -28,12 +57,14 @@ def draw(summary: Summary, cells: Sequence[Cell], store: Store) -> dict[str, Dra
     drawings = {
         "variants": Drawing(
             variant_dots(figures),
-            "Means over seeds with 95 % intervals over patients and seeds. Dotted: chance; "
-            "diamonds: from the largest value over patches; hollow: the sentence on another "
-            "patient's volume.",
+            "Means over seeds with 95 % intervals over patients and seeds. Dotted: chance; dashed: "
+            "what the labels of all training patients teach without pre-training, and where "
+            "training masks of a finding lie, without looking at the volume.",
         ),
         "labels": Drawing(
-            label_efficiency(figures), "Linear probe on a share of the labelled training patients."
+            label_efficiency(figures),
+            "Linear probe on a share of the labelled training patients, with 95 % intervals over "
+            "patients and seeds; dashed: networks trained on all labels.",
         ),
     }
     recommended = (c for c in cells if c.is_done and c.variant.name == "recommended")
@@ -44,57 +75,57 @@ def draw(summary: Summary, cells: Sequence[Cell], store: Store) -> dict[str, Dra
 
 
 def variant_dots(figures: Mapping[str, Mapping[str, Interval]]) -> Figure:
-    """Draw a panel per measure, a row per variant: mean and interval."""
-    names = [name for name, of in figures.items() if of.keys() & _PANELS.keys()]
-    figure = new_figure(10.5, 1.1 + 0.3 * len(names))
-    panels = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
-    for axes, (measure, chance) in zip(panels, _PANELS.items(), strict=True):
-        shown = [(row, figures[n][measure]) for row, n in enumerate(names) if measure in figures[n]]
-        for row, one in shown:
-            axes.hlines(row, one.low, one.high, color=COLORS[0], linewidth=2, alpha=0.55)
-            axes.plot(one.value, row, "o", color=COLORS[0], markersize=5)
-            control = figures[names[row]].get(f"{measure} swapped")
-            if control is not None:
-                axes.plot(control.value, row, "o", markerfacecolor="white", color=COLORS[1])
-            largest = figures[names[row]].get(f"{measure} max")
-            if largest is not None:
-                axes.hlines(row, largest.low, largest.high, color=COLORS[2], linewidth=2, alpha=0.4)
-                axes.plot(largest.value, row, "D", color=COLORS[2], markersize=4)
-        if chance is not None:
-            axes.axvline(chance, color=GREY, linewidth=1, linestyle=":")
-        axes.set_title((CLASSIFICATION | {"hit": "hit"})[measure], fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.2)
-        axes.tick_params(labelsize=8)
-    panels[0].set_yticks(range(len(names)), [VARIANTS[name].says for name in names])
-    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    """Draw a panel per measure, a row per variant: means and intervals over lines of reference."""
+    measures = {panel.measure for panel in _PANELS}
+    names = [name for name, of in figures.items() if of.keys() & measures]
+    figure = new_figure(10.8, 1.9 + 0.36 * len(names))
+    grid = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(grid, _PANELS, strict=True):
+        for row, name in enumerate(names):
+            _draw_row(axes, row, panel.measure, figures[name])
+        _draw_levels(axes, panel, figures)
+        axes.set_title(panel.title, fontsize=9.5, pad=30)
+        axes.set_xlabel(f"{panel.axis}, 95 % intervals", fontsize=9)
+        tidy(axes)
+    rows = ["\n".join(textwrap.wrap(VARIANTS[name].says, 36)) for name in names]
+    grid[0].set_yticks(range(len(names)), rows)
+    grid[0].set_ylim(len(names) - 0.5, -0.5)
+    handles = [
+        Line2D([], [], linestyle="", label=says, **_style(marker, color, suffix))
+        for suffix, marker, color, says in _MARKS
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
-def label_efficiency(figures: Mapping[str, Mapping[str, Interval]]) -> Figure:
-    """Draw the probe's AUROC over the share of labelled patients, a line per variant."""
-    figure = new_figure(7.5, 4.6)
-    axes = figure.subplots()
-    for number, (name, measures) in enumerate(figures.items()):
-        points = [(share, measures[m].value) for m, share in _SHARES.items() if m in measures]
-        axes.plot(
-            *np.array(points).T,
-            marker="o",
-            markersize=4,
-            color=COLORS[number % len(COLORS)],
-            linestyle=LINE_STYLES[number // len(COLORS) % len(LINE_STYLES)],
-            label=name.replace("_", " "),
-        )
-    axes.axhline(0.5, color=GREY, linewidth=1, linestyle=":")
-    axes.set_xscale("log")
-    axes.set_xticks(list(_SHARES.values()), [f"{share} %" for share in _SHARES.values()])
-    axes.set_xlabel("labelled training patients", fontsize=9)
-    axes.set_ylabel("mean AUROC of the probe", fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.2)
-    axes.tick_params(labelsize=8)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    return figure
+def _draw_row(axes: Axes, row: int, measure: str, figures: Mapping[str, Interval]) -> None:
+    """Draw a variant's figure, and beside it its control or that of largest values."""
+    shown = [mark for mark in _MARKS if f"{measure}{mark[0]}" in figures]
+    for number, (suffix, marker, color, _) in enumerate(shown):
+        one, y = figures[f"{measure}{suffix}"], row + 0.3 * (number - (len(shown) - 1) / 2)
+        axes.hlines(y, one.low, one.high, color=color, linewidth=2, alpha=0.5)
+        axes.plot(one.value, y, **_style(marker, color, suffix))
+
+
+def _style(marker: str, color: str, suffix: str) -> dict[str, Any]:
+    """Return how a mark is drawn; a control is hollow."""
+    face = "white" if suffix == " swapped" else color
+    return {"marker": marker, "color": color, "markerfacecolor": face, "markersize": 5}
+
+
+def _draw_levels(axes: Axes, panel: _Panel, figures: Mapping[str, Mapping[str, Interval]]) -> None:
+    """Draw the panel's lines of reference that are known, named above it."""
+    for name, level in panel.levels.items():
+        if isinstance(level, tuple):
+            known = figures.get(level[0], {}).get(level[1])
+            if known is None:
+                continue
+            level = known.value
+        axes.axvline(level, color=GREY, linewidth=1, linestyle=":" if name == "chance" else "--")
+        axes.annotate(
+            name, (level, 1), xytext=(0, 3), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha="center", va="bottom", fontsize=8, color=GREY,
+        )  # fmt: skip
 
 
 def _examples(cell: Cell, store: Store) -> dict[str, Drawing]:
