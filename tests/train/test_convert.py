@@ -1,11 +1,22 @@
 """Foreign weights: the authors' encoder gives the same features, MAE's blocks start a training."""
 
 import json
-import math
+from argparse import Namespace
 
 import pytest
 import torch
-import torch.nn.functional as F
+from foreign_weights import (
+    DEPTH,
+    DIM,
+    GRID,
+    HEADS,
+    PHOTOGRAPHS,
+    TINY,
+    authors_features,
+    authors_weights,
+    pretraining_file,
+    timm_names,
+)
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
@@ -22,82 +33,10 @@ from simcrop.train.pretrained import load
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
 
-TINY = RECIPES["tiny"]
-GRID = TINY.contract().patch_grid
-DIM, DEPTH, HEADS = TINY.vision_encoder.dim, TINY.vision_encoder.depth, TINY.vision_encoder.heads
-PHOTOGRAPHS = {"kernel": (3, 16, 16), "rows": 197}
-
-
-def timm_names(depth=DEPTH, kernel=(1, *GRID.patch_shape), rows=1 + GRID.num_patches):
-    """Return random weights as timm names them."""
-    draw = torch.Generator().manual_seed(0)
-
-    def random(*shape):
-        return torch.randn(*shape, generator=draw) * 0.1
-
-    weights = {
-        "cls_token": random(1, 1, DIM),
-        "pos_embed": random(1, rows, DIM),
-        "patch_embed.proj.weight": random(DIM, *kernel),
-        "patch_embed.proj.bias": random(DIM),
-        "norm.weight": 1 + random(DIM),
-        "norm.bias": random(DIM),
-    }
-    for i in range(depth):
-        for name, rows_, columns in (
-            ("attn.qkv", 3 * DIM, DIM),
-            ("attn.proj", DIM, DIM),
-            ("mlp.fc1", 4 * DIM, DIM),
-            ("mlp.fc2", DIM, 4 * DIM),
-        ):
-            weights[f"blocks.{i}.{name}.weight"] = random(rows_, columns)
-            weights[f"blocks.{i}.{name}.bias"] = random(rows_)
-        for name in ("norm1", "norm2"):
-            weights[f"blocks.{i}.{name}.weight"] = 1 + random(DIM)
-            weights[f"blocks.{i}.{name}.bias"] = random(DIM)
-    return weights
-
-
-def authors_weights(table="two_axis"):
-    """Return a file's content as the authors write it; a decoder part has no place with us."""
-    weights = timm_names()
-    tables = {
-        "two_axis": two_axis(GRID.shape, DIM),
-        "sine_cosine_3d": sine_cosine_3d(GRID.shape, DIM),
-    }
-    if table in tables:
-        weights["pos_embed"] = F.pad(tables[table], (0, 0, 1, 0))[None]
-    return {"model": {**weights, "decoder_embed.weight": torch.zeros(3, DIM)}, "epoch": 130}
-
-
-def authors_features(weights, voxels):
-    """The authors' probe, written again from the description of its forward pass.
-
-    A strided 3-D convolution, class token and positions, blocks of explicit attention; the
-    feature is the mean of the patch tokens after the last block, before the norm.
-    """
-    kernel = weights["patch_embed.proj.weight"]
-    tokens = F.conv3d(
-        voxels[:, None], kernel, weights["patch_embed.proj.bias"], stride=kernel.shape[2:]
-    )
-    tokens = tokens.flatten(start_dim=2).transpose(1, 2)
-    tokens = torch.cat([weights["cls_token"].expand(len(voxels), -1, -1), tokens], dim=1)
-    tokens = tokens + weights["pos_embed"]
-    B, N, _ = tokens.shape
-    for i in range(DEPTH):
-        part = {
-            n.removeprefix(f"blocks.{i}."): w for n, w in weights.items() if f"blocks.{i}." in n
-        }
-        x = F.layer_norm(tokens, (DIM,), part["norm1.weight"], part["norm1.bias"], eps=1e-6)
-        x = F.linear(x, part["attn.qkv.weight"], part["attn.qkv.bias"])
-        q, k, v = x.reshape(B, N, 3, HEADS, DIM // HEADS).permute(2, 0, 3, 1, 4)
-        attention = (q @ k.transpose(-2, -1) / math.sqrt(DIM // HEADS)).softmax(dim=-1)
-        x = (attention @ v).transpose(1, 2).reshape(B, N, DIM)
-        tokens = tokens + F.linear(x, part["attn.proj.weight"], part["attn.proj.bias"])
-        x = F.layer_norm(tokens, (DIM,), part["norm2.weight"], part["norm2.bias"], eps=1e-6)
-        x = F.gelu(F.linear(x, part["mlp.fc1.weight"], part["mlp.fc1.bias"]))
-        tokens = tokens + F.linear(x, part["mlp.fc2.weight"], part["mlp.fc2.bias"])
-    return tokens[:, 1:].mean(dim=1)
+PAPER_GRID = override(
+    RECIPES["paper"],
+    [f"vision_encoder.{name}" for name in (f"dim={DIM}", "depth=1", f"heads={HEADS}")],
+)
 
 
 def saved(folder, content, name="authors.pth"):
@@ -106,20 +45,26 @@ def saved(folder, content, name="authors.pth"):
     return path
 
 
-@pytest.mark.parametrize("table", ["two_axis", "sine_cosine_3d", "stored"])
-def test_the_authors_encoder_gives_their_features(tmp_path, table):
-    content = authors_weights(table)
+@pytest.mark.parametrize(
+    ("table", "config"),
+    [("two_axis", TINY), ("sine_cosine_3d", TINY), ("stored", TINY), ("two_axis", PAPER_GRID)],
+    ids=["two_axis", "sine_cosine_3d", "stored", "the_papers_2745_rows"],
+)
+def test_the_authors_encoder_gives_their_features(tmp_path, table, config):
+    content, grid = authors_weights(table, config), config.contract().patch_grid
+    names = content["model"].keys()
     path = saved(tmp_path, content)
-    transfer = convert(path, "authors", TINY, tmp_path / "ours")
+    transfer = convert(path, "authors", config, tmp_path / "ours")
     assert transfer.position == table
-    assert transfer.unused == ("decoder_embed.weight",)
+    assert set(transfer.used) == timm_names(config.vision_encoder.depth).keys()
+    assert transfer.unused == tuple(sorted(names - set(transfer.used)))
+    assert {"decoder_blocks.0.attn.qkv.weight", "mask_token"} < set(transfer.unused)
     assert transfer.missing == ()
-    assert len(transfer.used) == len(content["model"]) - 1
     model = load(tmp_path / "ours")
     assert model.feature == "pre_norm_gap"
-    voxels = torch.rand(2, *GRID.crop_shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    voxels = torch.rand(2, *grid.crop_shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.no_grad():
-        found = model.simcrop.vision_encoder(GRID.cut(voxels)).before_norm.mean(dim=1)
+        found = model.simcrop.vision_encoder(grid.cut(voxels)).before_norm.mean(dim=1)
         expected = authors_features(content["model"], voxels)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert expected.std() > 0.01
@@ -143,7 +88,8 @@ def test_two_axis_positions_are_recognised_among_others():
 
 @pytest.mark.parametrize("prefix", ["", "module.", "vision.encoder."])
 def test_prefixes_are_found(prefix):
-    weights = {prefix + name: w for name, w in timm_names().items()}
+    content = pretraining_file(timm_names())["model"]
+    weights = {prefix + name: w for name, w in content.items()}
     assert prefix_of(weights) == prefix
     assert from_authors(weights, GRID).missing == ()
 
@@ -159,6 +105,15 @@ def test_the_norm_may_be_missing_and_is_said(tmp_path):
 def mae_file(folder):
     """Blocks of a 2-D MAE; kernel and positions are those of photographs."""
     return saved(folder, {"model": timm_names(**PHOTOGRAPHS)}, "mae.pth")
+
+
+def test_mae_of_pre_training_gives_what_the_encoder_alone_gives(tmp_path):
+    whole = pretraining_file(timm_names(**PHOTOGRAPHS))
+    transfer = convert(saved(tmp_path, whole), "mae", TINY, tmp_path / "whole")
+    alone = convert(mae_file(tmp_path), "mae", TINY, tmp_path / "alone")
+    assert transfer.used == alone.used
+    assert set(transfer.unused) - set(alone.unused) == whole["model"].keys() - timm_names().keys()
+    assert all(tensor.equal(alone.tensors[name]) for name, tensor in transfer.tensors.items())
 
 
 def test_mae_gives_blocks_and_norm_and_no_more(tmp_path):
@@ -191,14 +146,26 @@ class Opaque:
     ("content", "message"),
     [
         (Opaque(), "cannot be read"),
+        (pretraining_file({}) | {"args": Namespace(inner=Opaque())}, "cannot be read"),
         ({"epoch": 3}, "no named tensors"),
-        ({"a.weight": torch.zeros(2)}, "0 tensors end in"),
+        (Namespace(model={}), "no named tensors"),
+        ({"decoder_blocks.0.attn.qkv.weight": torch.zeros(2)}, "0 tensors are named"),
         (timm_names(kernel=(1, 16, 16, 16)), r"shape \(64, 1, 16, 16, 16\)"),
         (timm_names(rows=217), "pos_embed has 217 rows"),
         (timm_names(depth=DEPTH + 1), f"blocks.{DEPTH}.*has no place"),
         (timm_names(depth=DEPTH - 1), f"fewer than {DEPTH} blocks"),
     ],
-    ids=["code", "no_tensors", "other_network", "patch", "grid", "deeper", "shallower"],
+    ids=[
+        "code",
+        "code_in_args",
+        "no_tensors",
+        "no_dictionary",
+        "no_encoder",
+        "patch",
+        "grid",
+        "deeper",
+        "shallower",
+    ],
 )
 def test_files_that_do_not_fit_are_refused_by_name(tmp_path, content, message):
     path = saved(tmp_path, content)

@@ -55,16 +55,18 @@ class Transfer(NamedTuple):
 def prefix_of(source: Tensors) -> str:
     """Return what stands before the encoder's names, as in "module." or "vision_encoder.".
 
+    Files of pre-training also hold `decoder_blocks`, which are no encoder.
+
     Raises:
         ValueError: if there is no vision transformer in timm's layout, or there are several.
     """
-    found = [name.removesuffix(_ANCHOR) for name in source if name.endswith(_ANCHOR)]
+    found = [name for name in source if f".{name}".endswith(f".{_ANCHOR}")]
     if len(found) != 1:
         raise ValueError(
-            f"{len(found)} tensors end in {_ANCHOR!r} among {len(source)}; expected one vision "
-            "transformer in timm's layout"
+            f"{len(found)} tensors are named {_ANCHOR!r} or end in '.{_ANCHOR}' among "
+            f"{len(source)}; expected one vision transformer in timm's layout"
         )
-    return found[0]
+    return found[0].removesuffix(_ANCHOR)
 
 
 def from_authors(source: Tensors, grid: PatchGrid) -> Transfer:

@@ -3,10 +3,13 @@
     authors   a complete encoder: embed, probe and segment with it, or start a training from it
     mae       blocks and final norm of an ImageNet MAE ViT-B: only to start a training from
 
-Files are read as safetensors or through torch's `weights_only`, which runs no code.
+Files are read as safetensors or through torch's `weights_only`, which runs no code. Pre-training
+files in MAE's manner hold their command line beside the weights, as an `argparse.Namespace`. That
+class is let through too: it holds attributes and does nothing when it is built.
 """
 
 import hashlib
+from argparse import Namespace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -75,26 +78,28 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the named tensors of a weight file, wherever in it they are nested.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, holds anything but plain data, or has no
-            named tensors.
+        CheckpointError: if the file is missing, damaged, holds anything that could run code, or has
+            no named tensors.
     """
     try:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
         else:
-            content = torch.load(path, weights_only=True, map_location="cpu")
+            with torch.serialization.safe_globals([Namespace]):
+                content = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, EOFError, RuntimeError, UnpicklingError, SafetensorError) as error:
         raise CheckpointError(
             complain(
                 f"{path} cannot be read ({type(error).__name__}: {str(error)[:200]!r})",
-                "a file of tensors, by safetensors or torch.save, without other objects",
+                "tensors, plain values and an argparse.Namespace, by safetensors or torch.save",
                 "Copy it again; from a file that holds more, save its state_dict alone.",
             )
         ) from error
+    content = content if isinstance(content, dict) else {}
     for key in ("model", "state_dict", "model_state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
+        if isinstance(content.get(key), dict):
             content = content[key]
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if content else {}
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
     if not tensors:
         raise CheckpointError(
             complain(f"{path} holds no named tensors", "a state_dict", "Check the file.")
