@@ -54,6 +54,7 @@ CASES = (
     Case("middle, 8 studies, bf16", "paper", MIDDLE, 8, is_bf16=True),
     Case("middle, 8 studies, masked volume alone", "paper", (*MIDDLE, *ONLY_VOLUME), 8),
     Case("middle, 8 studies, base", "base", MIDDLE, 8),
+    Case("middle, 8 studies, base_recommended", "base_recommended", MIDDLE, 8),
     Case("middle, 4 studies, decoder 8 x 192", "paper",
          (*MIDDLE, "vision_decoder.dim=192", "vision_decoder.depth=8"), 4),
     Case("middle, 4 studies, 64 sentences, 400 words", "paper", MIDDLE, 4,

@@ -6,7 +6,9 @@ from simcrop.errors import ConfigError
 from simcrop.model.patch_masking import mask_patches
 from simcrop.model.simcrop import SimCroP
 from simcrop.recipes import RECIPES, load_recipe
+from simcrop.train.footprint import Step
 from simcrop.train.networks import build_simcrop
+from simcrop.train.rehearsal import TextLengths
 
 TEXT_DIM = 768
 
@@ -82,7 +84,10 @@ def test_a_switched_off_term_has_no_parameters():
     assert whole - names(masked_report=False) == {"fusion", "text_decoder", "report_projection"}
 
 
-@pytest.mark.parametrize(("name", "other"), [("base", "paper"), ("tiny_recommended", "tiny")])
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("base", "paper"), ("base_recommended", "paper"), ("tiny_recommended", "tiny")],
+)
 def test_recommendations_change_the_method_but_not_the_size(name, other):
     mine, theirs = RECIPES[name], RECIPES[other]
     assert mine.contract().patch_grid == theirs.contract().patch_grid
@@ -98,6 +103,37 @@ def test_recommendations_change_the_method_but_not_the_size(name, other):
         assert one == other, part
     assert mine.alignment.negatives == "per_image"
     assert theirs.alignment.negatives == "within_report"
+
+
+def test_the_recommended_siblings_differ_from_the_papers_form_by_the_same_settings():
+    def changed(name: str, other: str) -> dict[str, object]:
+        mine, theirs = (RECIPES[one].model_dump() for one in (name, other))
+        return {
+            f"{section}.{field}": mine[section][field]
+            for section in ("vision_encoder", "text", "fusion", "alignment", "terms", "masking")
+            for field in mine[section]
+            if mine[section][field] != theirs[section][field]
+        }
+
+    base, tiny = changed("base_recommended", "paper"), changed("tiny_recommended", "tiny")
+    assert (base.pop("alignment.top_k_start"), tiny.pop("alignment.top_k_start")) == (2744, 120)
+    assert base == tiny
+    assert len(base) == 11
+
+
+@pytest.mark.parametrize("name", ["paper", "base", "base_recommended"])
+def test_a_step_of_the_papers_recipes_reaches_every_parameter(name):
+    smaller = [
+        "volume.crop_shape=[48,48,24]",
+        *("vision_encoder.dim=48", "vision_encoder.depth=2", "vision_decoder.dim=48"),
+        *("fusion.dim=24", "fusion.mlp_dim=24", "fusion.depth=1", "alignment.shared_dim=24"),
+        "text.encoder=packaged",
+    ]
+    step = Step(override(RECIPES[name], smaller), 3, TextLengths(20, 20, 4), is_bf16=False)
+    step()
+    parameters = dict(step.module.simcrop.named_parameters())
+    assert {n for n, p in parameters.items() if p.grad is None or not p.grad.any()} == set()
+    assert all(p.isfinite().all() for p in parameters.values())
 
 
 def test_recipes_for_tests_and_demo_need_no_network():

@@ -33,9 +33,10 @@ simcrop pretrain mine.yaml --store store -o run
 ```
 
 The recipes: `paper` is the published setting as far as it is known, `base` the same size with our
-recommendations, `tiny` the paper's form at a size for two CPU cores, `tiny_recommended` that size
-with our recommendations. KNOWN, INFERRED and UNKNOWN say how sure a value is, and D-n names a
-design question; both are explained in [method.md](../explanation/method.md) and
+first recommendations for the alignment, `base_recommended` with all of them, `tiny` the paper's
+form at a size for two CPU cores, `tiny_recommended` that size with our recommendations. KNOWN,
+INFERRED and UNKNOWN say how sure a value is, and D-n names a design question; both are explained in
+[method.md](../explanation/method.md) and
 [differences-from-the-paper.md](../explanation/differences-from-the-paper.md).
 """
 

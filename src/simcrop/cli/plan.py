@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def plan(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe (paper, base, tiny, tiny_recommended) or YAML file.")
+        str,
+        typer.Argument(
+            help="A recipe (paper, base, base_recommended, tiny, tiny_recommended) or YAML file."
+        ),
     ] = "paper",
     memory: Annotated[
         str | None, typer.Option(help="Of one GPU, e.g. 80GB; finds the largest batch that fits.")

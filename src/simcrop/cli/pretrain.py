@@ -13,7 +13,7 @@ def pretrain(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="A recipe (paper, base, tiny, tiny_recommended) or YAML file.",
+            help="A recipe (paper, base, base_recommended, tiny, tiny_recommended) or YAML file.",
             show_default="paper",
         ),
     ] = None,

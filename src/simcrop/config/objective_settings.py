@@ -38,7 +38,7 @@ class AlignmentConfig(Section):
     """Share of patches hidden from the second pass; 0 hides none (D-4, lighter mask)."""
     reach: Annotated[int, Field(ge=0)] | None = None
     """Attention reach in patches of the alignment pass; null is global, as in the paper.
-    1 (recommended for grounding) keeps what a patch says about its own place."""
+    1 (`base`) or 0 (recommended for grounding) keeps what a patch says about its own place."""
     sentence_weights: Literal["equal", "inverse_frequency"] = "equal"
     """Weight of a sentence; inverse_frequency is the log of its rarity in the training set."""
     reduction: Literal["report", "sentence"] = "report"
