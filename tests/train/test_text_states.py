@@ -51,6 +51,18 @@ def test_states_are_computed_once(make, text_encoder, monkeypatch):
     assert torch.equal(sample.report_states, other.report_states)
 
 
+def test_the_encoder_goes_to_the_device_only_to_encode_and_comes_back(
+    tokenizer, text_encoder, tmp_path, monkeypatch
+):
+    moves: list[str | torch.device] = []
+    monkeypatch.setattr(type(text_encoder), "to", lambda _, place: moves.append(place))
+    for _ in range(2):
+        folder = tmp_path / "text"
+        TextStates(REPORTS, tiny(), tokenizer, text_encoder, folder, device="cpu:0")
+    home = next(text_encoder.parameters()).device
+    assert moves == ["cpu:0", home] * 2  # findings and hidden words, in the first round alone
+
+
 def test_another_report_is_encoded_anew(make):
     make()
     changed = REPORTS | {"s1": Report("Nodule in the right upper lobe.", "Nodule.")}

@@ -82,7 +82,7 @@ def pretrain(
         point = newest_resume_point(run) if resume else ResumePoint()
         if resume:
             rank_zero_only(run.go_back)(point.sizes)
-        texts = _text_states(config, store, text_encoder, on_progress)
+        texts = _text_states(config, store, text_encoder, machine, on_progress)
         data = _data(config, store, texts, point.step)
         module = _module(config, text_encoder, texts, data, initial=point.path is None)
         give_back_large_blocks(module.simcrop)
@@ -156,7 +156,11 @@ def _exporter(module: Pretraining) -> Export:
 
 
 def _text_states(
-    config: Config, store: Store, text_encoder: TextEncoder, on_progress: Progress
+    config: Config,
+    store: Store,
+    text_encoder: TextEncoder,
+    machine: Machine,
+    on_progress: Progress,
 ) -> TextStates:
     used = {
         store.study_of(volume) for split in ("train", "val") for volume in store.volume_ids(split)
@@ -172,6 +176,7 @@ def _text_states(
         text_encoder,
         store.folder / "text",
         on_progress,
+        "cuda" if machine[0] == "gpu" else "cpu",
     )
 
 

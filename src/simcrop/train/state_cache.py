@@ -28,11 +28,15 @@ class StateCache:
         folder: where the arrays are kept; made if absent.
         encoder: the frozen text encoder.
         on_progress: called with (done, total, what).
+        device: where to encode what is not there yet.
     """
 
-    def __init__(self, folder: Path, encoder: TextEncoder, on_progress: Progress) -> None:
+    def __init__(
+        self, folder: Path, encoder: TextEncoder, on_progress: Progress, device: str
+    ) -> None:
         self.folder = folder
         self.encoder = encoder
+        self.device = device
         self.fingerprint = encoder.fingerprint()
         self.on_progress = on_progress
 
@@ -45,7 +49,10 @@ class StateCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_suffix(".lock")):  # processes of a run start at once
                 if not folder.exists():
+                    before = next(self.encoder.parameters()).device
+                    self.encoder.to(self.device)
                     self._encode(unique, folder, what)
+                    self.encoder.to(before)
         array = np.asarray(np.load(folder / "states.npy", mmap_mode="r"))
         ends = np.cumsum([*map(len, unique)])
         rows = {ids: array[end - len(ids) : end] for ids, end in zip(unique, ends, strict=True)}
@@ -71,10 +78,9 @@ class StateCache:
 
     def _run(self, texts: list[Window]) -> list[np.ndarray]:
         """Encode texts of similar length in one batch."""
-        device = next(self.encoder.parameters()).device
         words = [torch.tensor(ids, dtype=torch.int64) for ids in texts]
-        ids = torch.nn.utils.rnn.pad_sequence(words, batch_first=True).to(device)
-        lengths = torch.tensor([*map(len, texts)], device=device)
-        is_valid = torch.arange(ids.shape[1], device=device)[None] < lengths[:, None]
+        ids = torch.nn.utils.rnn.pad_sequence(words, batch_first=True).to(self.device)
+        lengths = torch.tensor([*map(len, texts)], device=self.device)
+        is_valid = torch.arange(ids.shape[1], device=self.device)[None] < lengths[:, None]
         states = self.encoder(ids, is_valid).half().cpu().numpy()
         return [rows[: len(text)] for rows, text in zip(states, texts, strict=True)]

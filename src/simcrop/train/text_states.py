@@ -65,6 +65,7 @@ class TextStates:
         tokenizer, encoder: of the same BERT.
         folder: where the arrays are kept; made if absent.
         on_progress: called with (done, total, what).
+        device: where the encoder runs for what is not on disk yet.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class TextStates:
         encoder: TextEncoder,
         folder: Path,
         on_progress: Progress = lambda done, total, what: None,
+        device: str = "cpu",
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
@@ -85,7 +87,7 @@ class TextStates:
         names = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))])
         self._is_continuation = continuation_pieces(names)
         findings = {s: [w.ids for w in text.windows] for s, text in self.texts.items()}
-        cache = StateCache(folder, encoder, on_progress)
+        cache = StateCache(folder, encoder, on_progress, device)
         self._no_words = np.zeros((0, encoder.dim), dtype=np.float16)
         self._findings = cache.states(findings, "findings") if config.terms.reads_findings else {}
         self._variants: list[dict[str, MaskedReport]] = []
