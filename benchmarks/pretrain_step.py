@@ -3,10 +3,11 @@
     python benchmarks/pretrain_step.py [--small] [--rounds 3] [--threads 1 2] [--only PART ...]
 
 Parts: `peers` (the masked-volume step in four implementations), `step` (shares of the whole SimCroP
-step, the sentence gather), `options` (checkpointing, AdamW, torch.compile, bf16). Every contestant
-runs in a fresh process, in turns with the others: one step to warm up, then one that is timed,
-between two measurements of the fp32 matmul rate. Times are CPU seconds, memory is the peak above
-the start of the process's work (Linux). At full size a contestant takes up to 8 GiB.
+step, the sentence gather), `options` (checkpointing, AdamW, torch.compile, bf16). Each is run with
+every count of threads that is named, one and two if none is. Every contestant runs in a fresh
+process, in turns with the others: one step to warm up, then one that is timed, between two
+measurements of the fp32 matmul rate. Times are CPU seconds, memory is the peak above the start of
+the process's work (Linux). At full size a contestant takes up to 8 GiB.
 """
 
 import argparse
@@ -66,10 +67,11 @@ def main() -> None:
             show(peer_rows(label, size, threads, options.rounds, has_bars=not options.small))
     setting = "small" if options.small else "paper"
     if "step" in options.only:
-        show(step_rows(setting, options.rounds))
+        for threads in options.threads:
+            show(step_rows(setting, threads, options.rounds))
         show(gather_rows())
-    if "options" in options.only:
-        show(option_rows(setting, options.rounds))
+    for threads in options.threads if "options" in options.only else ():
+        show(option_rows(setting, threads, options.rounds))
 
 
 def show(rows: Sequence[Row]) -> None:
@@ -112,11 +114,11 @@ def peer_rows(
     return rows
 
 
-def step_rows(setting: str, rounds: int) -> list[Row]:
+def step_rows(setting: str, threads: int, rounds: int) -> list[Row]:
     """Time the whole step, term by term."""
     names = ("whole", "no alignment", "masked volume", "findings encoded anew", "reports cached")
-    results = compete({one: (whole.build, setting, one) for one in names}, 1, rounds)
-    name, base = "whole step", results["masked volume"]
+    results = compete({one: (whole.build, setting, one) for one in names}, threads, rounds)
+    name, base = f"whole step, {threads} thread(s)", results["masked volume"]
     return [
         ratio_row(name, "all terms / masked volume alone", results["whole"], base,
                   1.2 if setting == "paper" else None),
@@ -142,13 +144,14 @@ def gather_rows() -> list[Row]:
     ]
 
 
-def option_rows(setting: str, rounds: int) -> list[Row]:
+def option_rows(setting: str, threads: int, rounds: int) -> list[Row]:
     """Time each option of the step beside the step without it."""
     names = ("whole", "checkpointing", "AdamW not fused", "torch.compile", "bf16")
-    results = compete({one: (whole.build, setting, one) for one in names}, 1, rounds)
-    rows = [ratio_row("option", f"{one} / default", results[one], results["whole"])
+    results = compete({one: (whole.build, setting, one) for one in names}, threads, rounds)
+    name = f"option, {threads} thread(s)"
+    rows = [ratio_row(name, f"{one} / default", results[one], results["whole"])
             for one in names[1:]]  # fmt: skip
-    return rows + _absolute("option", results)
+    return rows + _absolute(name, results)
 
 
 def compete(entries: dict[str, tuple], threads: int, rounds: int) -> dict[str, list[Result]]:

@@ -51,6 +51,18 @@ def test_the_table_has_every_bar_of_the_peers_at_full_size_alone(in_this_process
     assert equal[3] == "yes"
 
 
+@pytest.mark.parametrize("rows_of", [pretrain_step.step_rows, pretrain_step.option_rows])
+def test_step_and_options_take_the_threads_that_are_named_and_say_so(rows_of, monkeypatch):
+    def compete(entries: dict, threads: int, rounds: int) -> dict[str, list[pretrain_step.Result]]:
+        return {name: [pretrain_step.Result((1.0, 1.0), threads, 1.0, 1.0)] for name in entries}
+
+    monkeypatch.setattr(pretrain_step, "compete", compete)
+    for threads in (1, 2):
+        rows = rows_of("small", threads, rounds=1)
+        assert all(f", {threads} thread(s): " in row[0] for row in rows)
+        assert rows[-1][1].startswith(f"{threads}.00 CPU s")
+
+
 def test_the_work_of_a_step_is_that_of_its_matrix_products():
     """1,223 GFLOP at the paper's size with a decoder of 8 x 512: by arithmetic, section by section.
 
