@@ -114,7 +114,7 @@ def gradients(losses: dict[str, torch.Tensor], module: Pretraining) -> dict[str,
     return found
 
 
-@pytest.mark.parametrize("negatives", ["within_report", "per_image"])
+@pytest.mark.parametrize("negatives", ["within_report", "batch", "per_image"])
 def test_the_step_agrees_with_the_formulae_in_every_term_and_gradient(negatives):
     module, batch = build(negatives), make_batch()
     exact = reference.losses(module, batch, masking_of(module), TOP_K, negatives)
