@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from simcrop.errors import TrainingError
 from simcrop.train import losses as batch_losses
+from simcrop.train import signals
 from simcrop.train.checkpoint import load_checkpoint
 from simcrop.train.resume_points import ResumePoints
 from simcrop.train.run import pretrain
@@ -64,20 +65,21 @@ def test_a_signal_leaves_a_resume_point_and_the_run_goes_on(
         assert tensor.equal(weights(run)[key])
 
 
-def test_a_second_signal_acts_as_before(tmp_path):
-    hits = []
+def test_a_second_signal_is_an_echo_at_first_and_later_acts_as_before(tmp_path, monkeypatch):
+    hits, now = [], [0.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
     before = signal.signal(signal.SIGUSR1, lambda *_: hits.append(1))
     stop = StopOnSignal(ResumePoints(RunFolder(tmp_path), every=1, keep=1))
     nothing = Trainer(logger=False, enable_checkpointing=False), LightningModule()
     try:
-        stop.on_train_start(*nothing)
-        os.kill(os.getpid(), signal.SIGUSR1)
-        assert hits == []
-        os.kill(os.getpid(), signal.SIGUSR1)
-        assert hits == [1]
+        stop.setup(*nothing, stage="fit")
+        for moment, num_hits in ((0.0, 0), (4.0, 0), (6.0, 1), (7.0, 2)):
+            now[0] = moment
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert len(hits) == num_hits
         stop.on_train_end(*nothing)
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert hits == [1, 1]
+        assert len(hits) == 3
     finally:
         signal.signal(signal.SIGUSR1, before)
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 from simcrop.config import Config
 from simcrop.data.replacement import ReadableStudies
 from simcrop.data.samples import Batch, StudyDataset, StudySample, collate
+from simcrop.train.loader import Loader
 
 
 class BatchStream(Sampler[list[tuple[int, int]]]):
@@ -97,13 +98,11 @@ class PretrainingData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Return the endless loader of this process."""
-        workers = self.config.trainer.workers
-        return DataLoader(
+        return Loader(
             self.train,
             batch_sampler=self._stream(self._rank),
-            num_workers=workers,
+            num_workers=self.config.trainer.workers,
             collate_fn=collate,
-            persistent_workers=workers > 0,
         )
 
     def val_dataloader(self) -> DataLoader | list:

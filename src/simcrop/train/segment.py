@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from lightning.pytorch import Callback, Trainer
-from torch.utils.data import DataLoader
 
 from simcrop.config import SegmentationConfig, read_config
 from simcrop.data.label_maps import Classes
@@ -21,6 +20,7 @@ from simcrop.errors import ConfigError, DataError, complain
 from simcrop.train.checkpoint import read_checkpoint_config
 from simcrop.train.datamodule import BatchStream
 from simcrop.train.features import Progress, check_contracts
+from simcrop.train.loader import Loader
 from simcrop.train.lock import only_here
 from simcrop.train.machine import Machine, machine_for, quiet_lightning
 from simcrop.train.metrics_file import MetricsFile
@@ -203,14 +203,8 @@ def _dataset(store: Store, volumes: list[str], segmenter: Segmenter) -> CropData
     )
 
 
-def _loader(data: CropDataset, stream: BatchStream, workers: int) -> DataLoader:
-    return DataLoader(
-        data,
-        batch_sampler=stream,
-        num_workers=workers,
-        collate_fn=join_crops,
-        persistent_workers=workers > 0,
-    )
+def _loader(data: CropDataset, stream: BatchStream, workers: int) -> Loader:
+    return Loader(data, batch_sampler=stream, num_workers=workers, collate_fn=join_crops)
 
 
 def _trainer(

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from simcrop.errors import SimCroPError
+from simcrop.train.loader import STOP_SIGNALS
 from simcrop.train.moments import made_update, validation_follows
 from simcrop.train.resume_points import ResumePoints
 
-_SIGNALS = ("SIGTERM", "SIGUSR1")  # SLURM's end of time, and its --signal=USR1@SECONDS
+_ECHO_SECONDS = 5.0  # `timeout` signals its child and then its group; SLURM, torchrun and a rank
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
@@ -23,9 +25,9 @@ class Stopped(SimCroPError):  # noqa: N818 - it is a state of the run, not a mis
 class StopOnSignal(Callback):
     """Note SIGTERM and SIGUSR1 instead of dying of them; end the run after the next batch.
 
-    It listens from the first to the last batch, in place of Lightning, which would end the run at
-    the next batch, between two updates. A second signal of the same kind acts as it did before.
-    Outside the main thread nothing is noted.
+    It listens from the set-up to the last batch, in place of Lightning, which would end the run at
+    the next batch, between two updates. A second signal of the same kind is an echo of the first
+    within five seconds, and later acts as it did before. Outside the main thread nothing is noted.
 
     Args:
         points: writes the resume point.
@@ -36,6 +38,7 @@ class StopOnSignal(Callback):
         self._received: str | None = None
         self._stopped_by: str | None = None
         self._before: dict[int, _Handler] = {}
+        self._noted: dict[int, float] = {}
 
     def raise_if_stopped(self, updates: int) -> None:
         """Say where the run stands.
@@ -49,14 +52,13 @@ class StopOnSignal(Callback):
                 f"written. Go on: {self.points.run.resume_command}"
             )
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to listen; Lightning has set its own handlers by now."""
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin to listen, and keep Lightning from it, which would do so when all is set up."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for name in _SIGNALS:
-            if number := getattr(signal, name, None):
-                self._before[number] = signal.getsignal(number)
-                signal.signal(number, self._note)
+        trainer._signal_connector.register_signal_handlers = lambda: None
+        for number in STOP_SIGNALS:
+            self._before[number] = signal.signal(number, self._note)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """After an update: if any process has a signal, write a resume point and end the run.
@@ -103,8 +105,11 @@ class StopOnSignal(Callback):
         self._give_back()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._noted.setdefault(number, now) > _ECHO_SECONDS:
+            signal.signal(number, self._before[number])
+            signal.raise_signal(number)
         self._received = signal.Signals(number).name
-        signal.signal(number, self._before[number])
 
     def _give_back(self) -> None:
         for number, handler in self._before.items():
