@@ -31,6 +31,7 @@ SETTINGS = (
 )
 TOGETHER = (*SETTINGS, "trainer.devices=2", "optimizer.batch_size=4")
 SHARDED = (*TOGETHER, "trainer.strategy=fsdp")
+IN_TWO = ("optimizer.accumulate=2", "optimizer.length=3", "optimizer.batch_size=4")
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +42,29 @@ def alone(phantom_store, tmp_path_factory) -> RunFolder:
     return run
 
 
+@pytest.fixture(scope="module")
+def accumulated(phantom_store, tmp_path_factory) -> RunFolder:
+    """Three updates of twice four studies in one process."""
+    run = RunFolder(tmp_path_factory.mktemp("accumulated") / "run")
+    pretrain(tiny(*SETTINGS, *IN_TWO), phantom_store, run)
+    return run
+
+
 def assert_same_run(run: RunFolder, alone: RunFolder, *, without: str = "time/") -> None:
     found, expected = read_metrics(run.metrics), read_metrics(alone.metrics)
     expected = {n: v for n, v in expected.items() if without not in n and "time/" not in n}
     assert {name for name in found if "time/" not in name} == expected.keys()
-    for name, values in expected.items():
-        assert found[name] == pytest.approx(values, rel=1e-5, abs=1e-5), name
+    for name, values in expected.items():  # rounding in four updates moves norms of gradients most
+        close = 1e-4 if "gradient_" in name else 1e-5
+        assert found[name] == pytest.approx(values, rel=close, abs=close), name
     weights = load_file(run.checkpoint / "model.safetensors")
     for name, expected in load_file(alone.checkpoint / "model.safetensors").items():
         if name.endswith("key_value.bias"):
             continue  # softmax does not feel it: its gradient is rounding, which Adam blows up
-        torch.testing.assert_close(weights[name], expected, rtol=1e-4, atol=1e-4, msg=name)
+        torch.testing.assert_close(weights[name], expected, rtol=1e-3, atol=1e-3, msg=name)
+        # So it does to single weights whose gradient is nearly 0: on one processor 2 of 49,152.
+        is_far = ~weights[name].isclose(expected, rtol=1e-4, atol=1e-4)
+        assert is_far.float().mean() < 1e-3, name
 
 
 def assert_passed_over(run: RunFolder, step: int) -> None:
@@ -64,12 +77,15 @@ def assert_passed_over(run: RunFolder, step: int) -> None:
     assert all(tensor.isfinite().all() for tensor in weights.values())
 
 
-def test_processes_of_torchrun_share_the_weights_or_not(alone, phantom_store, tmp_path):
-    """One launch, five runs: plain, in micro-batches, with weights spread, resumed, with a nan."""
+def test_processes_of_torchrun_share_the_weights_or_not(
+    alone, accumulated, phantom_store, tmp_path
+):
+    """One launch of runs: plain, accumulated, in micro-batches, spread, resumed, with a nan."""
     runs = {
         "ddp": {"settings": TOGETHER},
         "parts": {"settings": (*TOGETHER, "optimizer.micro_batch=1")},
-        "fsdp": {"settings": SHARDED},
+        "accumulated": {"settings": (*TOGETHER, *IN_TWO, "optimizer.batch_size=2")},
+        "fsdp_parts": {"settings": (*SHARDED, "optimizer.micro_batch=1")},
         "resumed": {"settings": SHARDED, "stop_at": 2},
         "spoiled": {"settings": (*TOGETHER, "optimizer.bad_loss=skip"), "nan_at": 1},
     }
@@ -78,9 +94,9 @@ def test_processes_of_torchrun_share_the_weights_or_not(alone, phantom_store, tm
     assert launch("torchrun", 2, [*runs.values()]) == [0, 0]
     for name in ("ddp", "parts"):
         assert_same_run(RunFolder(tmp_path / name), alone)
-    for name in ("fsdp", "resumed"):
+    assert_same_run(RunFolder(tmp_path / "accumulated"), accumulated)
+    for name in ("fsdp_parts", "resumed"):
         assert_same_run(RunFolder(tmp_path / name), alone, without="gradient_")
-
     assert_passed_over(RunFolder(tmp_path / "spoiled"), 1)
 
 
