@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from collections.abc import Container
 
 import pytest
 import torch
@@ -58,14 +59,15 @@ def work(starter: str, rank: int, ranks: int, port: int, runs: list[dict]) -> No
 def go(run: dict, *, chosen: bool) -> None:
     """Make a run, of which one chosen process knows more than the others.
 
-    With `nan_at` its loss is nan there; with `stop_at` it is told to end there, and all resume.
+    With `nan_at` and `spoils` its loss, or the gradient alone, is nan there; with `stop_at` it is
+    told to end there, and all resume.
     """
     config, store, folder = tiny(*run["settings"]), Store(run["store"]), RunFolder(run["folder"])
     stop_at = run.get("stop_at")
     if stop_at is None:
         with pytest.MonkeyPatch.context() as patch:
             if chosen and "nan_at" in run:
-                spoil_losses(patch, run["nan_at"])
+                spoil(patch, run["spoils"], {run["nan_at"]})
             pretrain(config, store, folder)
         return
     with pytest.MonkeyPatch.context() as patch:
@@ -83,14 +85,29 @@ def go(run: dict, *, chosen: bool) -> None:
     pretrain(config, store, folder, resume=True)
 
 
-def spoil_losses(patch: pytest.MonkeyPatch, step: int) -> None:
-    """Make one loss of one update nan."""
+class NanGradient(torch.autograd.Function):
+    """A value as it is, whose gradient is nan."""
+
+    @staticmethod
+    def forward(ctx, value: torch.Tensor) -> torch.Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient * torch.nan
+
+
+SPOILERS = {"loss": lambda value: value * torch.nan, "gradient": NanGradient.apply}
+
+
+def spoil(patch: pytest.MonkeyPatch, what: str, steps: Container[int]) -> None:
+    """Make one loss of some updates nan, or its gradient alone."""
     right = Pretraining.losses
 
     def spoiled(module: Pretraining, *args, **kwargs) -> dict[str, torch.Tensor]:
         losses = right(module, *args, **kwargs)
-        if module.training and module.global_step == step:
-            losses["patch_loss"] = losses["patch_loss"] * torch.nan
+        if module.training and module.global_step in steps:
+            losses["patch_loss"] = SPOILERS[what](losses["patch_loss"])
         return losses
 
     patch.setattr(Pretraining, "losses", spoiled)

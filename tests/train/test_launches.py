@@ -81,14 +81,19 @@ def test_processes_of_torchrun_share_the_weights_or_not(
     alone, accumulated, phantom_store, tmp_path
 ):
     """One launch of runs: plain, accumulated, in micro-batches, spread, resumed, with a nan."""
+    skip = ("optimizer.bad_loss=skip", "optimizer.length=3")
     runs = {
         "ddp": {"settings": TOGETHER},
         "parts": {"settings": (*TOGETHER, "optimizer.micro_batch=1")},
         "accumulated": {"settings": (*TOGETHER, *IN_TWO, "optimizer.batch_size=2")},
         "fsdp_parts": {"settings": (*SHARDED, "optimizer.micro_batch=1")},
         "resumed": {"settings": SHARDED, "stop_at": 2},
-        "spoiled": {"settings": (*TOGETHER, "optimizer.bad_loss=skip"), "nan_at": 1},
-    }
+        "spoiled": {"settings": (*TOGETHER, *skip), "nan_at": 1, "spoils": "loss"},
+        "gradient": {"settings": (*TOGETHER, *skip), "nan_at": 1, "spoils": "gradient"},
+        "fsdp_gradient": {
+            "settings": (*SHARDED, *skip, "optimizer.clip=1"), "nan_at": 1, "spoils": "gradient",
+        },
+    }  # fmt: skip
     for name, run in runs.items():
         run |= {"folder": tmp_path / name, "store": phantom_store.folder}
     assert launch("torchrun", 2, [*runs.values()]) == [0, 0]
@@ -97,7 +102,8 @@ def test_processes_of_torchrun_share_the_weights_or_not(
     assert_same_run(RunFolder(tmp_path / "accumulated"), accumulated)
     for name in ("fsdp_parts", "resumed"):
         assert_same_run(RunFolder(tmp_path / name), alone, without="gradient_")
-    assert_passed_over(RunFolder(tmp_path / "spoiled"), 1)
+    for name in ("spoiled", "gradient", "fsdp_gradient"):
+        assert_passed_over(RunFolder(tmp_path / name), 1)
 
 
 def test_processes_of_slurm_are_found(alone, phantom_archive, tmp_path):

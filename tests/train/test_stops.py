@@ -6,17 +6,19 @@ import signal
 
 import pytest
 import torch
+from launches import spoil
 from lightning.pytorch import LightningModule, Trainer
 
 from simcrop.errors import TrainingError
 from simcrop.train import losses as batch_losses
 from simcrop.train import signals
 from simcrop.train.checkpoint import load_checkpoint
+from simcrop.train.pretrain import BAD_IN_A_ROW
 from simcrop.train.resume_points import ResumePoints
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
 from simcrop.train.signals import StopOnSignal, Stopped
-from tiny_run import tiny
+from tiny_run import read_metrics, tiny
 
 FEW = (
     "optimizer.batch_size=3",
@@ -113,45 +115,76 @@ def test_a_signal_amid_accumulated_batches_waits_for_the_update(phantom_store, t
         assert tensor.equal(weights(run)[key])
 
 
-@pytest.fixture
-def nan_at_update_3(monkeypatch):
-    """Make the loss of one batch nan, as a damaged study would."""
-    right = batch_losses.patch_loss
-    calls = iter(range(1000))
-
-    def sometimes_nan(*args, **kwargs):
-        loss = right(*args, **kwargs)
-        return loss * torch.nan if torch.is_grad_enabled() and next(calls) == 3 else loss
-
-    monkeypatch.setattr(batch_losses, "patch_loss", sometimes_nan)
-
-
 def bad_batches(run: RunFolder) -> list[dict[str, str]]:
     with run.bad_batches.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_studies(
-    nan_at_update_3, phantom_store, tmp_path
+STANDARDISED = (
+    "terms.alignment=true",
+    "alignment.negatives=per_image",
+    "alignment.standardise=true",
+)
+
+
+def spoiled_run(folder, store, what: str, steps, *settings: str) -> RunFolder:
+    with pytest.MonkeyPatch.context() as patch:
+        spoil(patch, what, steps)
+        return run_of(folder, store, *settings)
+
+
+@pytest.mark.parametrize(
+    ("what", "found"), [("loss", "total loss nan"), ("gradient", "gradient norm nan")]
+)
+def test_what_is_not_finite_stops_the_run_and_names_its_studies(
+    what, found, phantom_store, tmp_path
 ):
-    run = RunFolder(tmp_path / "run")
-    with pytest.raises(
-        TrainingError, match=r"total loss nan at update 3, studies .*lower"
-    ) as caught:
-        pretrain(tiny(*FEW), phantom_store, run)
-    (row,) = bad_batches(run)
-    assert (row["step"], row["total_loss"]) == ("3", "nan")
+    with pytest.raises(TrainingError, match=rf"{found} at update 3, studies .*lower") as caught:
+        spoiled_run(tmp_path / "run", phantom_store, what, {3})
+    (row,) = bad_batches(RunFolder(tmp_path / "run"))
+    assert row["step"] == "3"
+    assert (row["total_loss"] == "nan") == (what == "loss")
     studies = row["study_ids"].split()
     assert len(studies) == 3
     assert all(study in str(caught.value) for study in studies)
 
 
-def test_or_its_batch_is_passed_over(nan_at_update_3, undisturbed, phantom_store, tmp_path):
-    run = run_of(tmp_path / "run", phantom_store, "optimizer.bad_loss=skip")
-    assert [row["step"] for row in bad_batches(run)] == ["3"]
-    found = weights(run)
+@pytest.mark.parametrize(
+    "settings",
+    [(), ("optimizer.clip=0.1", "optimizer.micro_batch=2"), ("optimizer.accumulate=2",)],
+    ids=["plain", "clipped_in_parts", "accumulated"],
+)
+def test_or_its_batches_are_passed_over(settings, phantom_store, tmp_path):
+    """A nan in a gradient alone leaves weights and what is usual as a nan in the loss does."""
+    settings = (*STANDARDISED, *settings, "optimizer.bad_loss=skip")
+    runs = [
+        spoiled_run(tmp_path / what, phantom_store, what, {3}, *settings)
+        for what in ("loss", "gradient")
+    ]
+    loss, gradient = (bad_batches(run) for run in runs)
+    key = ("step", "study_ids")
+    assert [[r[k] for k in key] for r in loss] == [[r[k] for k in key] for r in gradient]
+    assert {row["step"] for row in loss} == {"3"}
+    found, expected = map(weights, runs)
     assert all(tensor.isfinite().all() for tensor in found.values())
+    assert all(tensor.equal(expected[name]) for name, tensor in found.items())
+    losses = read_metrics(runs[1].metrics)["train/total_loss"]
+    assert sorted(losses) == [0, 1, 2, 4, 5]
+
+
+def test_a_skipped_batch_changes_the_run(undisturbed, phantom_store, tmp_path):
+    run = spoiled_run(tmp_path / "run", phantom_store, "gradient", {3}, "optimizer.bad_loss=skip")
+    found = weights(run)
     assert not all(tensor.equal(found[key]) for key, tensor in weights(undisturbed).items())
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_run_that_uses_no_batch_any_more_does_not_go_on_to_its_end(what, phantom_store, tmp_path):
+    steps = {1, *range(3, 100)}  # update 2 is a good one
+    settings = ("optimizer.bad_loss=skip", "optimizer.length=40", "trainer.checkpoint_steps=50")
+    with pytest.raises(TrainingError, match=rf"{BAD_IN_A_ROW} batches in a row.*at update 22"):
+        spoiled_run(tmp_path / "run", phantom_store, what, steps, *settings)
+    assert len(bad_batches(RunFolder(tmp_path / "run"))) == 1 + BAD_IN_A_ROW
 
 
 def test_an_exploding_loss_is_bad_too(phantom_store, tmp_path):

@@ -39,8 +39,8 @@ class OptimizerConfig(Section):
     largest_loss: Positive | None = None
     """A total loss above it is bad, as one that is not finite always is; null sets no bound."""
     bad_loss: Literal["stop", "skip"] = "stop"
-    """What follows a bad loss: the run stops, or its batch is passed over, by all processes
-    alike. The batch's studies are written to bad_batches.csv either way."""
+    """What follows a bad loss or a gradient that is not finite: the run stops, or the batch is
+    passed over, by all processes alike. Its studies are written to bad_batches.csv either way."""
 
 
 class TrainerConfig(Section):

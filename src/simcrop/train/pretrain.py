@@ -6,12 +6,14 @@ one does, and several processes do what one would.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from simcrop.data.samples import Batch
@@ -24,7 +26,16 @@ from simcrop.train.strategy import shard
 
 OnBadBatch = Callable[[int, Sequence[str], Mapping[str, Tensor]], None]
 
+BAD_IN_A_ROW = 20  # batches passed over one after the other that end a run: it learns no more
 _VALIDATION = 2**31  # step numbers from here on belong to validation batches
+
+
+class _Trained(NamedTuple):
+    """What a batch has added to the gradient of its update, and what it said is usual."""
+
+    study_ids: Sequence[str]
+    losses: Mapping[str, Tensor]
+    moments: tuple[Tensor, Tensor] | None
 
 
 class Pretraining(BatchLosses):
@@ -37,11 +48,12 @@ class Pretraining(BatchLosses):
 
     on_bad_batch: OnBadBatch = staticmethod(lambda step, study_ids, losses: None)
     logged: dict[str, Tensor] = {}  # noqa: RUF012 - replaced, never changed
-    _has_gradient = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._unseen: list[tuple[Tensor, Tensor]] = []
+        self._in_update: list[_Trained] = []
+        self._gradient_norm = torch.zeros(())
+        self._bad_in_a_row = 0
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum of the terms."""
@@ -63,41 +75,80 @@ class Pretraining(BatchLosses):
             TrainingError: after a bad loss, where the run is to stop.
         """
         self._batch_in_update = batch_idx % self.config.optimizer.accumulate
+        if self._batch_in_update == 0:
+            self._in_update = []
         seed, number = self.config.seed, self._batch_number()
         share = self._share(batch)
         losses = self.losses(batch, step_generator(seed, number), share)
         total = self.total(losses)
         found = _over_processes({**losses, "total_loss": total}, share)
-        is_usable, self.logged = self._is_usable(found["total_loss"]), {}
-        self._has_gradient = is_usable or (self._has_gradient and self._batch_in_update > 0)
-        if is_usable:
+        if self._is_usable(found["total_loss"]):
             self.logged = _named("train", found)
-            if self.moments is not None:
-                self._unseen.append(self.moments)
+            self._in_update.append(_Trained(batch.study_ids, found, self.moments))
             return total
-        study_ids = gather_names(batch.study_ids)
-        self.on_bad_batch(self.global_step, study_ids, found)
-        if self.config.optimizer.bad_loss == "stop":
-            raise TrainingError(
-                complain(
-                    f"total loss {float(found['total_loss'])} at update {self.global_step}, "
-                    f"studies {', '.join(study_ids)}",
-                    "a finite one, and none above optimizer.largest_loss",
-                    "See bad_batches.csv; lower optimizer.lr, set optimizer.clip, or resume "
-                    "with optimizer.bad_loss=skip in config.yaml.",
-                )
-            )
+        self._pass_over(
+            [_Trained(batch.study_ids, found, None)],
+            f"total loss {float(found['total_loss'])}",
+            "a finite one, and none above optimizer.largest_loss",
+        )
         trained = [p for p in self.simcrop.parameters() if p.requires_grad]
         return torch.stack([parameter.sum() * 0 for parameter in trained]).sum()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Take in what the batches said is usual; leave all alone where none could be used."""
-        if self._unseen:
-            patches, sentences = zip(*self._unseen, strict=True)
-            self.simcrop.see(torch.stack(patches).sum(dim=0), torch.stack(sentences).sum(dim=0))
-            self._unseen.clear()
-        if not self._has_gradient:
+        """Take in what the batches said is usual; leave all alone where none could be used.
+
+        The gradient is that of the global batch, so all processes agree on its norm.
+
+        Raises:
+            TrainingError: if it is not finite, where the run is to stop.
+        """
+        self._gradient_norm = get_total_norm(
+            [p.grad for p in self.simcrop.parameters() if p.grad is not None]
+        )
+        norm = float(_whole(self._gradient_norm))
+        if self._in_update and not np.isfinite(norm):
+            self._pass_over(self._in_update, f"gradient norm {norm}", "a finite one")
+            self._in_update = []
+        if not self._in_update:
             optimizer.zero_grad(set_to_none=True)
+            return
+        self._bad_in_a_row = 0
+        moments = [trained.moments for trained in self._in_update if trained.moments is not None]
+        if moments:
+            patches, sentences = zip(*moments, strict=True)
+            self.simcrop.see(torch.stack(patches).sum(dim=0), torch.stack(sentences).sum(dim=0))
+
+    def _pass_over(self, batches: Sequence[_Trained], found: str, expected: str) -> None:
+        """Name the studies of batches that cannot be used; all processes call it.
+
+        Raises:
+            TrainingError: where the run is to stop, or has used none for too long.
+        """
+        self.logged = {}
+        named = [gather_names(batch.study_ids) for batch in batches]
+        for study_ids, batch in zip(named, batches, strict=True):
+            self.on_bad_batch(self.global_step, study_ids, batch.losses)
+        self._bad_in_a_row += len(batches)
+        where = f"{found} at update {self.global_step}"
+        if self.config.optimizer.bad_loss == "stop":
+            raise TrainingError(
+                complain(
+                    f"{where}, studies {', '.join(dict.fromkeys(sum(named, ())))}",
+                    expected,
+                    "See bad_batches.csv; lower optimizer.lr, set optimizer.clip, or resume "
+                    "with optimizer.bad_loss=skip in config.yaml.",
+                )
+            )
+        if self._bad_in_a_row >= BAD_IN_A_ROW:
+            raise TrainingError(
+                complain(
+                    f"{self._bad_in_a_row} batches in a row could not be used, the last for its "
+                    f"{where}",
+                    f"fewer than {BAD_IN_A_ROW}",
+                    "See bad_batches.csv; the run has stopped learning. Lower optimizer.lr or set "
+                    "optimizer.clip in config.yaml and resume.",
+                )
+            )
 
     def _share(self, batch: Batch) -> GlobalBatch:
         num_sentences = batch.sentence_keys.shape[1]
@@ -134,7 +185,8 @@ class Pretraining(BatchLosses):
     ) -> None:
         """Clip the norm of the gradient; Lightning's own way refuses fused optimisers in bf16."""
         if gradient_clip_val is not None:
-            torch.nn.utils.clip_grad_norm_(self.simcrop.parameters(), gradient_clip_val)
+            parameters = self.simcrop.parameters()
+            clip_grads_with_norm_(parameters, gradient_clip_val, self._gradient_norm)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and its schedule in updates."""
@@ -152,6 +204,11 @@ class Pretraining(BatchLosses):
 
 def _named(split: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{split}/{name}": value for name, value in losses.items()}
+
+
+def _whole(value: Tensor) -> Tensor:
+    """Return a value of which every process holds a part."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def _over_processes(values: dict[str, Tensor], share: GlobalBatch) -> dict[str, Tensor]:

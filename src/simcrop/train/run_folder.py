@@ -4,7 +4,7 @@ RUN/config.yaml     every setting     RUN/run.json      versions, commit, seed, 
 RUN/metrics.csv     step, name, value RUN/curves.png    the same as pictures
 RUN/checkpoint/     weights to use    RUN/best/         those of the best validation figure
 RUN/resume/         Lightning's own files, to go on from; RUN/.lock keeps a second process out
-RUN/bad_batches.csv step, studies and losses of batches whose loss was not usable
+RUN/bad_batches.csv step, studies and losses of batches whose loss or gradient was not usable
 RUN/skipped_studies.csv   step, split, study and reason of studies that could not be read
 """
 
@@ -203,7 +203,7 @@ class RunFolder:
     def note_bad_batch(
         self, step: int, study_ids: Sequence[str], losses: Mapping[str, Tensor]
     ) -> None:
-        """Append the studies of a batch whose loss was not usable."""
+        """Append the studies of a batch whose loss or gradient was not usable."""
         row = [step, " ".join(study_ids), *(float(loss) for loss in losses.values())]
         self._append(self.bad_batches, ["step", "study_ids", *losses], row)
 

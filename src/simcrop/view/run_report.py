@@ -105,7 +105,7 @@ def _faults(summary: RunSummary) -> list[Section]:
     blocks: list[Block] = []
     for rows, caption in (
         (summary.skipped, "Studies that could not be read; others took their place."),
-        (summary.bad_batches, "Batches whose loss was not usable."),
+        (summary.bad_batches, "Batches whose loss or gradient was not usable."),
     ):
         if len(rows):
             cells = tuple(tuple(map(str, row)) for row in rows.head(MOST_ROWS).to_numpy())
