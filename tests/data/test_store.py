@@ -1,5 +1,6 @@
 import itertools
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -120,3 +121,39 @@ def test_a_volume_cut_short_is_refused(store, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(DataError, match=r"damaged, \d+ bytes; expected \d+"):
         store.read_hu("v1")
+
+
+NAN = struct.pack("<f", float("nan"))
+DAMAGES = {
+    "dim": (42, struct.pack("<h", 3000)),
+    "negative_dim": (42, struct.pack("<h", -1)),
+    "num_dims": (40, struct.pack("<h", 77)),
+    "vox_offset": (108, struct.pack("<f", 1e6)),
+    "vox_offset_before_the_voxels": (108, struct.pack("<f", 0.0)),
+    "vox_offset_nan": (108, NAN),
+    "vox_offset_inf": (108, struct.pack("<f", float("inf"))),
+    "datatype": (70, struct.pack("<h", 12345)),
+    "whole_header": (0, b"\xa5" * 348),
+}
+
+
+def damage(path, offset: int, data: bytes) -> None:
+    """Write over some bytes of a NIfTI; its length stays."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_header_is_one_error_that_names_the_file(store, name):
+    damage(store.folder / "volumes" / "v2.nii", *DAMAGES[name])
+    with pytest.raises(DataError, match=r"v2\.nii: missing or damaged.*prepare") as caught:
+        store.read_hu("v2")
+    assert caught.value.kind == "truncated"
+
+
+def test_a_header_with_other_axes_than_the_manifest_is_refused(store):
+    x, y, z = (int(store.volumes.at["v2", axis]) for axis in ("nx", "ny", "nz"))
+    damage(store.folder / "volumes" / "v2.nii", 42, struct.pack("<3h", 1, x, y * z))
+    with pytest.raises(DataError, match=rf"v2\.nii: \(1, {x}, {y * z}\) .*\({x}, {y}, {z}\)"):
+        store.read_hu("v2")

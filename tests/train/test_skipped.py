@@ -30,14 +30,16 @@ NUM_BAD = 3
 
 @pytest.fixture(scope="module")
 def damaged(phantom_store, tmp_path_factory) -> Store:
-    """A store in which a truncated, a deleted and a reportless study train, and one validates."""
+    """A store of a truncated, a deleted, a reportless study to train, a bad header to validate."""
     folder = tmp_path_factory.mktemp("damaged") / "store"
     shutil.copytree(phantom_store.folder, folder)
     store = Store(folder)
     *train, _ = (store.volumes.loc[v] for v in store.volume_ids("train")[: NUM_BAD + 1])
     val = store.volumes.loc[store.volume_ids("val")[0]]
-    for row in (train[0], val):
-        os.truncate(folder / row["path"], 1000)
+    os.truncate(folder / train[0]["path"], 1000)
+    with (folder / val["path"]).open("r+b") as file:
+        file.seek(42)  # the number of voxels along x
+        file.write(b"\xff\x7f")
     (folder / train[1]["path"]).unlink()
     reports = pd.read_csv(folder / "reports.csv", dtype=str, keep_default_na=False)
     reports[reports.study_id != train[2]["study_id"]].to_csv(folder / "reports.csv", index=False)

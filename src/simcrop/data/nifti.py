@@ -33,6 +33,7 @@ def read_stored(path: Path) -> tuple[Int16[np.ndarray, "x y z"], Float[np.ndarra
 
     Raises:
         RuntimeError: if the file is not readable.
+        ValueError: if its header is not that of its length; other errors where it makes no sense.
     """
     contents = _contents(path, _inflated_size(path) if path.suffix == ".gz" else 0)
     header = None if contents is None else contents[:_HEADER_BYTES].view(_STORED)[0]
@@ -40,7 +41,10 @@ def read_stored(path: Path) -> tuple[Int16[np.ndarray, "x y z"], Float[np.ndarra
         stack = Stack.of(sitk.ReadImage(str(path)))
         return stack.voxels.astype(np.int16, copy=False).T, stack.affine
     x, y, z = header["dim"][1:4].tolist()
-    voxels = contents[int(header["vox_offset"]) :][: 2 * x * y * z].view("<i2").reshape(z, y, x)
+    start = int(header["vox_offset"])
+    if start + 2 * x * y * z != len(contents):
+        raise ValueError(f"{len(contents)} bytes, {start + 2 * x * y * z} by its header")
+    voxels = contents[start:].view("<i2").reshape(z, y, x)
     return voxels.T, np.vstack([header["srow"], (0, 0, 0, 1)]) + 0.0  # no negative zeros
 
 

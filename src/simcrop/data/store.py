@@ -169,8 +169,8 @@ class Store:
         reordered. A .nii is mapped into memory, so only what is used is read.
 
         Raises:
-            DataError: if the file is missing, damaged, or not as long as when it was written;
-                readers fill what is cut off with 0, the HU of water, without a word.
+            DataError: if the file is missing, damaged, or not as long and of the shape as when it
+                was written; readers fill what is cut off with 0, the HU of water, without a word.
         """
         if self._cache is None:
             return self._read_hu(volume_id)
@@ -184,7 +184,11 @@ class Store:
         """Decode the file of a volume."""
         row: Any = self.volumes.loc[volume_id]
         path = self._path_of(str(row["path"]), int(row["bytes"]))
-        return self._decode(path, read_stored)
+        hu, affine = self._decode(path, read_stored)
+        shape = (int(row["nx"]), int(row["ny"]), int(row["nz"]))
+        if hu.shape != shape:
+            raise _damaged(path, f"{hu.shape} voxels by its header", f"{shape}, as in manifest.csv")
+        return hu, affine
 
     def native_grid(self, volume_id: str) -> VoxelGrid:
         """Return the voxels of the file that a volume was made from; see `simcrop.data.native`.
@@ -224,28 +228,20 @@ class Store:
         path = self._files.find(name, num_bytes)
         found = 0 if path is None else path.stat().st_size
         if path is None or found != (num_bytes or found):
-            raise DataError(
-                complain(
-                    f"{self.folder / name}: missing or damaged, {found} bytes",
-                    f"{num_bytes or 'a file'}, as it was written",
-                    "Copy the store again, or delete the file and run `simcrop prepare` again.",
-                ),
-                "truncated",
+            raise _damaged(
+                self.folder / name,
+                f"missing or damaged, {found} bytes",
+                f"{num_bytes or 'a file'}, as it was written",
             )
         return path
 
     def _decode(self, path: Path, decode: Callable[[Path], T]) -> T:
         try:
             return decode(path)
-        except RuntimeError as error:
-            raise DataError(
-                complain(
-                    f"{path}: missing or damaged",
-                    "the volume that `simcrop prepare` wrote",
-                    "Delete it and run `simcrop prepare` again.",
-                ),
-                "truncated",
-            ) from error
+        except Exception as error:  # a damaged header makes decoders fail in many ways
+            reason = str(error).rpartition("\n")[2] or type(error).__name__
+            found, expected = f"missing or damaged ({reason})", "what `simcrop prepare` wrote"
+            raise _damaged(path, found, expected) from error
 
     def _table(self, name: str, index: str | None = None) -> pd.DataFrame:
         path = self._files.find(name)
@@ -264,6 +260,11 @@ class Store:
 
     def _optional(self, name: str, index: str | None = None) -> pd.DataFrame | None:
         return self._table(name, index) if self._files.find(name) else None
+
+
+def _damaged(path: Path, found: str, expected: str) -> DataError:
+    remedy = "Copy the store again, or delete the file and run `simcrop prepare` again."
+    return DataError(complain(f"{path}: {found}", expected, remedy), "truncated")
 
 
 def read_contract(folder: Path) -> Contract:
