@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,19 +28,22 @@ from tiny_run import lasting_rows, tiny
 
 SETTINGS = (
     "optimizer.batch_size=3",
-    "optimizer.length=16",
+    "optimizer.length=12",
+    "vision_encoder.depth=1",
     "optimizer.warmup=2",
     "trainer.checkpoint_steps=1",
     "trainer.validation_epochs=1",
     "trainer.diagnostic_studies=2",
-    "terms.masked_report=false",
+    "terms.instance_contrast=true",
     "fusion.dropout=0.1",
     "trainer.precision=32",
 )
+WORKERS = cycle((2, 0))  # processes that read, of each forked child in turn
 
 
 def forked(run: RunFolder, store: Store) -> tuple[int, int]:
     """Start or resume a run in a child; return its id and a pipe with a byte per update."""
+    workers = next(WORKERS)
     read_end, write_end = os.pipe()
     if pid := os.fork():
         os.close(write_end)
@@ -47,7 +51,7 @@ def forked(run: RunFolder, store: Store) -> tuple[int, int]:
     code = 1
     try:
         run_module.pretrain(
-            tiny(*SETTINGS),
+            tiny(*SETTINGS, f"trainer.workers={workers}"),
             store,
             run,
             resume=run.config.exists(),
