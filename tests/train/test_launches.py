@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 
 from simcrop.data.prepare import prepare
 from simcrop.errors import ConfigError
+from simcrop.train.resume_points import newest_resume_point
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
 from simcrop.train.strategy import strategy_for
@@ -123,6 +125,33 @@ def test_the_command_starts_the_processes_itself(alone, phantom_store, tmp_path)
     )
     assert done.stdout.split() == [str(tmp_path / "run" / "checkpoint")]
     assert_same_run(RunFolder(tmp_path / "run"), alone)
+
+
+def test_torchrun_itself_passes_sigterm_on_and_the_run_leaves_a_resume_point(
+    alone, phantom_store, tmp_path
+):
+    run, simcrop = RunFolder(tmp_path / "run"), Path(sys.executable).with_name("simcrop")
+    more = ("optimizer.length=300", "trainer.checkpoint_steps=300", "trainer.workers=1")
+    settings = [part for one in (*SHORT, *TOGETHER, *more) for part in ("--set", one)]
+    options = ["pretrain", "tiny", "--store", phantom_store.folder, "-o", run.folder, *settings]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    process = subprocess.Popen([*torchrun, simcrop, *options], stderr=subprocess.PIPE, text=True)
+    try:
+        while process.poll() is None:
+            time.sleep(0.1)
+            if run.metrics.exists() and "\n2,train/" in run.metrics.read_text():
+                break
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "stopped by SIGTERM after" in said
+    assert losses_of(run)[0] == pytest.approx(losses_of(alone)[0], rel=1e-5)
+    assert 0 < newest_resume_point(run).step < 300
+
+
+def losses_of(run: RunFolder) -> dict[int, float]:
+    return read_metrics(run.metrics)["train/total_loss"]
 
 
 @pytest.mark.parametrize("starter", STARTERS)
