@@ -12,6 +12,7 @@ not those of `simcrop benchmark`.
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -104,8 +105,8 @@ def markdown(table: pd.DataFrame) -> str:
     """Return the mean over seeds of every row, with the seeds' own zero-shot and hits."""
     lines = [
         "| changed (seeds) | zero-shot (each seed) | probe, 1 %: mean, largest | hit (other "
-        "patient; chance) (each seed) | patch AUROC | CPU s |",
-        "|---|---|---|---|---|---|",
+        "patient; chance) (each seed) | patch AUROC | hidden words (other patient) | CPU s |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name in (name for name in ROWS if name in set(table["row"])):
         of = table[table["row"] == name]
@@ -113,11 +114,16 @@ def markdown(table: pd.DataFrame) -> str:
         each = {
             figure: ", ".join(f"{v:.3f}" for v in of[figure]) for figure in ("zero_shot", "hit")
         }
+        words = " ".join(
+            form.format(mean[one])
+            for one, form in {"words_true": "{:.3f}", "words_shuffled": "({:.3f})"}.items()
+            if mean.get(one, math.nan) > 0
+        )
         lines.append(
             f"| {ROWS[name].says} ({len(of)}) | {mean['zero_shot']:.3f} ({each['zero_shot']}) | "
             f"{mean['probe']:.3f}, {mean['probe_max']:.3f} | {mean['hit']:.3f} "
             f"({mean['hit_swapped']:.3f}; {mean['chance']:.3f}) ({each['hit']}) | "
-            f"{mean['patch_auroc']:.3f} | {mean['cpu_seconds']:.0f} |"
+            f"{mean['patch_auroc']:.3f} | {words} | {mean['cpu_seconds']:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

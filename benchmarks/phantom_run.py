@@ -4,11 +4,15 @@ import json
 import time
 from dataclasses import replace
 
+import numpy as np
+
 from simcrop.benchmark.smaller_store import SmallerStore
+from simcrop.benchmark.words import measure_words
 from simcrop.config import Config
 from simcrop.evaluate.classification import mean_auroc
 from simcrop.evaluate.grounding import evaluate_grounding
 from simcrop.evaluate.logistic import fit_logistic
+from simcrop.train.checkpoint import load_checkpoint
 from simcrop.train.features import Features, embed_store
 from simcrop.train.grounding import ground_store
 from simcrop.train.pooling import ALIGNED_MAX
@@ -36,7 +40,7 @@ def point_of(config: Config, store: SmallerStore, run: RunFolder, **names: objec
 
 
 def _figures(store: SmallerStore, run: RunFolder) -> dict[str, float]:
-    """Return zero-shot, probes and grounding on the test patients, and the hits of each finding."""
+    """Return every figure on the test patients, and the hits of each finding."""
     encoder = load(run.folder)
     few = SmallerStore(store.location, train=LABELLED)
     features = embed_store(encoder, few, with_patches=True)
@@ -56,7 +60,16 @@ def _figures(store: SmallerStore, run: RunFolder) -> dict[str, float]:
         "hit_swapped": grounded.mean.swapped_hit.value,
         "patch_auroc": grounded.mean.patch_auroc.value,
         **{f"hit {row.label}": row.hit.value for row in grounded.rows},
+        **_words(store, run, encoder.config),
     }
+
+
+def _words(store: SmallerStore, run: RunFolder, config: Config) -> dict[str, float]:
+    """Return the share of hidden finding words named rightly, by the volume that is shown."""
+    if not config.terms.masked_report:
+        return {}
+    measured = measure_words(load_checkpoint(run.folder), store)
+    return {one.measure: float(np.nanmean(one.values)) for one in measured}
 
 
 def _probe(features: Features, store: SmallerStore) -> float:

@@ -30,6 +30,8 @@ def test_the_table_gives_means_over_seeds_and_each_seed():
         {"row": "base", "seed": seed, **figures, "zero_shot": zero_shot}
         for seed, zero_shot in ((1, 0.7), (2, 0.8))
     ]
-    line = ablations.markdown(pd.DataFrame(rows)).splitlines()[2]
-    assert line.startswith("| alignment alone, as recommended (2) | 0.750 (0.700, 0.800) |")
-    assert line.endswith("| 60 |")
+    rows.append({"row": "all", "seed": 1, **figures, "words_true": 0.3, "words_shuffled": 0.2})
+    base, whole = ablations.markdown(pd.DataFrame(rows)).splitlines()[2:]
+    assert base.startswith("| alignment alone, as recommended (2) | 0.750 (0.700, 0.800) |")
+    assert base.endswith("|  | 60 |")
+    assert whole.endswith("| 0.300 (0.200) | 60 |")
