@@ -17,7 +17,9 @@ from tiny_run import tiny
 def world(phantom_store, text_encoder):
     def build(*settings):
         config = tiny(*settings)
-        texts = _text_states(config, phantom_store, text_encoder, lambda *_: None)
+        texts = _text_states(
+            config, phantom_store, text_encoder, ("cpu", "32-true"), lambda *_: None
+        )
         data = _data(config, phantom_store, texts, 0)
         module = _module(config, text_encoder, texts, data, initial=True)
         return module, collate([data.train[0, i] for i in range(4)])
