@@ -6,8 +6,8 @@
 
 Rows that begin with `all terms` train the whole method, the others the alignment alone. A row that
 is there is not made again, and several processes, each with seeds or rows of its own, may share
-the folder. Writes ablations.csv and ablations.md of what is there. For searching: the phantoms are
-not those of `simcrop benchmark`.
+the folder. Writes ablations.csv and ablations.md of the rows with as many updates. For searching:
+the phantoms are not those of `simcrop benchmark`.
 """
 
 import argparse
@@ -91,14 +91,18 @@ ROWS = {
 def measure(store: Path, folder: Path, name: str, seed: int, updates: int) -> dict:
     """Return the figures of a row with a seed, trained where it is missing."""
     row, whole = ROWS[name], SmallerStore(store)
+
+    def run_of(trained: str) -> RunFolder:
+        return RunFolder(folder / f"{trained}_updates{updates}_seed{seed}")
+
     config = override(VARIANTS[row.variant].config(seed, updates), [*row.settings])
     if row.first is not None:
-        before = RunFolder(folder / f"{row.first}_seed{seed}")
+        before = run_of(row.first)
         if not before.checkpoint.exists():
             first = VARIANTS[row.first].config(seed, updates)
             pretrain(first, whole, before, resume=before.config.exists())
         config = override(config, [f"vision_encoder.init={before.checkpoint}"])
-    return point_of(config, whole, RunFolder(folder / f"{name}_seed{seed}"), row=name, seed=seed)
+    return point_of(config, whole, run_of(name), row=name, seed=seed)
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -142,7 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in wanted.seeds:
         for name in wanted.rows:
             print(measure(wanted.store, wanted.output, name, seed, wanted.updates), flush=True)
-    found = [json.loads(path.read_text()) for path in sorted(wanted.output.glob(f"*/{POINT}"))]
+    made = wanted.output.glob(f"*_updates{wanted.updates}_seed*/{POINT}")
+    found = [json.loads(path.read_text()) for path in sorted(made)]
     table = pd.DataFrame(found).sort_values(["row", "seed"])
     table.to_csv(wanted.output / "ablations.csv", index=False)
     (wanted.output / "ablations.md").write_text(markdown(table))

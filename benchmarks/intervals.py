@@ -6,7 +6,7 @@ Studies are simulated: two per patient that resemble each other, with a known AU
 precision and mean, and two models of which the first is better. Coverage is the share of rounds in
 which the 95 % interval held the truth; beside it what drawing studies, not patients, would give,
 and what the 2.5th and 97.5th percentiles would, which are not moved outwards for few patients.
-Means over two to five seeds are simulated apart: seeds, patients or both as the main cause.
+Means over two to five seeds are simulated apart, by the main cause of their scatter.
 """
 
 import argparse
@@ -116,7 +116,11 @@ def coverage_over_seeds(rounds: int, num_patients: int = 100) -> dict[str, float
     patients in one seed alone.
     """
     ids = tuple(map(str, range(num_patients)))
-    causes = {"seeds": (1, 0.3, 0.3), "patients": (0.3, 1, 0.3), "both together": (0.3, 0.3, 1)}
+    causes = {
+        "seeds": (1, 0.3, 0.3),
+        "patients": (0.3, 1, 0.3),
+        "patients in one seed": (0.3, 0.3, 1),
+    }
     held = {}
     for cause, (of_seed, common, own) in causes.items():
         for num_seeds in (2, 3, 4, 5):
