@@ -39,6 +39,8 @@ class Row(NamedTuple):
     first: str | None = None
 
 
+_SMALL = ("volume.patch_shape=[6,6,6]", "vision_encoder.cell_shape=[1,1,1]",
+          "alignment.top_k_start=480", "alignment.top_k=6")  # fmt: skip
 ROWS = {
     "base": Row("alignment alone, as recommended"),
     "embedding": Row("patches embedded by one linear map", ("vision_encoder.embedding=linear",)),
@@ -63,11 +65,8 @@ ROWS = {
         "left-right flips, words swapped",
         ("augmentation.flip_probability=[0.5,0,0]", "augmentation.swap_sides=true"),
     ),
-    "patch_small": Row(
-        "patches of 6 x 6 x 6 voxels",
-        ("volume.patch_shape=[6,6,6]", "vision_encoder.cell_shape=[1,1,1]",
-         "alignment.top_k_start=480", "alignment.top_k=6"),
-    ),
+    "patch_small": Row("patches of 6 x 6 x 6 voxels", _SMALL),
+    "patch_small_k_3": Row("and K = 3", (*_SMALL, "alignment.top_k=3")),
     "patch_large": Row(
         "patches of 12 x 12 x 12 voxels",
         ("volume.patch_shape=[12,12,12]", "vision_encoder.cell_shape=[2,2,2]",
@@ -78,6 +77,7 @@ ROWS = {
     "init": Row("from the encoder of masked volumes", first="masked_volume"),
     "all": Row("all terms, as recommended", variant=ALL_TERMS),
     "all_no_fusion": Row("all terms but fusion", ("terms.fusion=false",), ALL_TERMS),
+    "all_patch_small": Row("all terms, patches of 6 x 6 x 6 voxels", _SMALL, ALL_TERMS),
     "all_weight_4": Row("all terms, alignment times 4", ("terms.alignment_weight=4",), ALL_TERMS),
     "all_within": Row(
         "all terms, negatives of the report", ("alignment.negatives=within_report",), ALL_TERMS
@@ -109,8 +109,9 @@ def markdown(table: pd.DataFrame) -> str:
     """Return the mean over seeds of every row, with the seeds' own zero-shot and hits."""
     lines = [
         "| changed (seeds) | zero-shot (each seed) | probe, 1 %: mean, largest | hit (other "
-        "patient; chance) (each seed) | patch AUROC | hidden words (other patient) | CPU s |",
-        "|---|---|---|---|---|---|---|",
+        "patient; chance) (each seed) | patch AUROC | lung findings, no place named (position "
+        "alone) | hidden words (other patient) | CPU s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name in (name for name in ROWS if name in set(table["row"])):
         of = table[table["row"] == name]
@@ -127,7 +128,8 @@ def markdown(table: pd.DataFrame) -> str:
             f"| {ROWS[name].says} ({len(of)}) | {mean['zero_shot']:.3f} ({each['zero_shot']}) | "
             f"{mean['probe']:.3f}, {mean['probe_max']:.3f} | {mean['hit']:.3f} "
             f"({mean['hit_swapped']:.3f}; {mean['chance']:.3f}) ({each['hit']}) | "
-            f"{mean['patch_auroc']:.3f} | {words} | {mean['cpu_seconds']:.0f} |"
+            f"{mean['patch_auroc']:.3f} | {mean['lung unplaced_auroc']:.3f} "
+            f"({mean['lung unplaced_auroc_position']:.3f}) | {words} | {mean['cpu_seconds']:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -2,19 +2,22 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from simcrop.benchmark.columns import ANYWHERE_IN_A_LUNG
+from simcrop.benchmark.measures import measure_grounding
+from simcrop.benchmark.ruler import Ruler
 from simcrop.benchmark.smaller_store import SmallerStore
 from simcrop.benchmark.words import measure_words
 from simcrop.config import Config
 from simcrop.evaluate.classification import mean_auroc
-from simcrop.evaluate.grounding import evaluate_grounding
+from simcrop.evaluate.items import Items
 from simcrop.evaluate.logistic import fit_logistic
 from simcrop.train.checkpoint import load_checkpoint
 from simcrop.train.features import Features, embed_store
-from simcrop.train.grounding import ground_store
 from simcrop.train.pooling import ALIGNED_MAX
 from simcrop.train.pretrained import load
 from simcrop.train.probe_parts import divide
@@ -24,6 +27,15 @@ from simcrop.train.zero_shot import zero_shot_scores_of
 
 POINT = "point.json"
 LABELLED = 40  # patients of the probes, 1 % of 4,000
+GROUNDING = {
+    "chance": "chance",
+    "hit": "hit",
+    "hit_swapped": "hit swapped",
+    "hit_position": "hit position",
+    "patch_auroc": "patch_auroc",
+    "unplaced_auroc": "patch_auroc unplaced",
+    "unplaced_auroc_position": "patch_auroc unplaced position",
+}
 
 
 def point_of(config: Config, store: SmallerStore, run: RunFolder, **names: object) -> dict:
@@ -46,22 +58,31 @@ def _figures(store: SmallerStore, run: RunFolder) -> dict[str, float]:
     features = embed_store(encoder, few, with_patches=True)
     held_out = features.of("test")
     _, scores, labels = zero_shot_scores_of(encoder, few, held_out)
-    top_k = encoder.config.alignment.top_k
-    grounded = evaluate_grounding(
-        ground_store(encoder, few, held_out), top_k=top_k, num_resamples=100
-    )
+    grounded = {
+        one.measure: _of_findings(one)
+        for one in measure_grounding(encoder, Ruler(store), held_out, few)
+    }
     largest = replace(features, volume_embeddings=features.pooled[ALIGNED_MAX])
     return {
         "zero_shot": mean_auroc(scores, labels).value,
         "probe": _probe(features, few),
         "probe_max": _probe(largest, few),
-        "chance": grounded.mean.chance.value,
-        "hit": grounded.mean.hit.value,
-        "hit_swapped": grounded.mean.swapped_hit.value,
-        "patch_auroc": grounded.mean.patch_auroc.value,
-        **{f"hit {row.label}": row.hit.value for row in grounded.rows},
+        **{name: _mean(grounded[measure]) for name, measure in GROUNDING.items()},
+        **{f"lung {name}": _mean(grounded[measure], ANYWHERE_IN_A_LUNG)
+           for name, measure in GROUNDING.items()},
+        **{f"hit {label}": hit for label, hit in grounded["hit"].items()},
         **_words(store, run, encoder.config),
     }
+
+
+def _of_findings(items: Items) -> dict[str, float]:
+    """Return the mean over sentences of every finding."""
+    return dict(zip(items.names, np.nanmean(items.values, axis=0).tolist(), strict=True))
+
+
+def _mean(values: dict[str, float], findings: Sequence[str] = ()) -> float:
+    """Return the mean over findings, of those named alone where any are."""
+    return float(np.nanmean([values[one] for one in findings or values if one in values]))
 
 
 def _words(store: SmallerStore, run: RunFolder, config: Config) -> dict[str, float]:

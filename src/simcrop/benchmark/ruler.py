@@ -5,6 +5,7 @@ from functools import cached_property
 from simcrop.benchmark.patch_probe import NUM_TRAIN, Shares, shares_of_findings
 from simcrop.data.store import Store
 from simcrop.evaluate.position_maps import PositionMaps
+from simcrop.geometry import Shape3
 from simcrop.train.masks import training_masks
 from simcrop.train.pretrained import Pretrained
 
@@ -12,8 +13,7 @@ from simcrop.train.pretrained import Pretrained
 class Ruler:
     """The phantoms, those of another hospital, and what is computed of them once.
 
-    All encoders of a benchmark cut volumes into the same patches, so whichever comes first makes
-    what is kept.
+    What depends on patches is kept by their shape, and made for the first encoder that has it.
 
     Args:
         store: training, validation and test phantoms.
@@ -24,8 +24,8 @@ class Ruler:
     def __init__(self, store: Store, away: Store | None = None) -> None:
         self.store = store
         self.away = away
-        self._position: PositionMaps | None = None
-        self._shares: Shares | None = None
+        self._position: dict[Shape3, PositionMaps] = {}
+        self._shares: dict[Shape3, Shares] = {}
 
     @cached_property
     def patch_volumes(self) -> tuple[str, ...]:
@@ -36,12 +36,14 @@ class Ruler:
 
     def position_maps(self, encoder: Pretrained) -> PositionMaps:
         """Return the maps of the training masks, which know no image."""
-        if self._position is None:
-            self._position = PositionMaps(training_masks(self.store, encoder))
-        return self._position
+        patch = encoder.config.volume.patch_shape
+        if patch not in self._position:
+            self._position[patch] = PositionMaps(training_masks(self.store, encoder))
+        return self._position[patch]
 
     def shares(self, encoder: Pretrained) -> Shares:
         """Return where the findings of `patch_volumes` are."""
-        if self._shares is None:
-            self._shares = shares_of_findings(self.store, self.patch_volumes, encoder)
-        return self._shares
+        patch = encoder.config.volume.patch_shape
+        if patch not in self._shares:
+            self._shares[patch] = shares_of_findings(self.store, self.patch_volumes, encoder)
+        return self._shares[patch]

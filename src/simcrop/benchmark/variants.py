@@ -16,6 +16,15 @@ _VOLUME_ONLY = ("terms.masked_report=false", "terms.fusion=false", "terms.alignm
 _WITH_REPORT = ("terms.masked_report=true", "terms.alignment=false", "fusion.looks_at=visible")
 _ALIGNMENT_ONLY = ("terms.masked_volume=false", "terms.masked_report=false", "terms.fusion=false")
 
+# 480 patches of 33 x 33 x 48 mm instead of 120 of 66 x 66 x 48, and six instead of three are
+# selected. A cell has to divide a patch: one block of 2 x 2 x 2 voxels instead of 2 x 2 x 2 blocks.
+_SMALL_PATCHES = (
+    "volume.patch_shape=[6,6,6]",
+    "vision_encoder.cell_shape=[1,1,1]",
+    "alignment.top_k_start=480",
+    "alignment.top_k=6",
+)
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -75,6 +84,9 @@ VARIANTS = {
                 settings=_ALIGNMENT_ONLY),
         Variant("published", "the full method as published", recipe="tiny", segments=True),
         Variant("recommended", "the full method as recommended", segments=True),
+        Variant("no_fusion", "as recommended, without fusion", settings=("terms.fusion=false",)),
+        Variant("small_patches", "as recommended, patches of 33 x 33 x 48 mm, not 66 x 66 x 48",
+                settings=_SMALL_PATCHES),
         Variant("permuted", "as recommended, reports permuted between patients (control)",
                 permuted=True),
         Variant("global_contrast", "contrast of whole volumes and reports (as CLIP)",
