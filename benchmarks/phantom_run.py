@@ -68,8 +68,10 @@ def _figures(store: SmallerStore, run: RunFolder) -> dict[str, float]:
         "probe": _probe(features, few),
         "probe_max": _probe(largest, few),
         **{name: _mean(grounded[measure]) for name, measure in GROUNDING.items()},
-        **{f"lung {name}": _mean(grounded[measure], ANYWHERE_IN_A_LUNG)
-           for name, measure in GROUNDING.items()},
+        **{
+            f"lung {name}": _mean(grounded[measure], ANYWHERE_IN_A_LUNG)
+            for name, measure in GROUNDING.items()
+        },
         **{f"hit {label}": hit for label, hit in grounded["hit"].items()},
         **_words(store, run, encoder.config),
     }
