@@ -58,6 +58,21 @@ def test_claims_of_a_group_take_its_findings_alone(summary):
     assert found["c: own volume over position alone"].value == pytest.approx(1.1 / 3)
 
 
+def test_hits_of_sentences_that_name_no_place_are_those_that_have_such_a_patch_auroc(summary):
+    runs = summary.results["recommended"]
+    for seed, one in runs.items():
+        is_unplaced = np.arange(60) % 20 < 5  # the first of every finding, which hit
+        values = np.where(is_unplaced, 0.8, np.nan)
+        unplaced = items_of_groups(
+            "", "patch_auroc unplaced", IDS, IDS, np.repeat(LABELS, 20).tolist(), values
+        )
+        runs[seed] = result([*one.items, unplaced], train=600)
+    assert summary.mean("recommended", "hit unplaced").value == 1.0
+    assert summary.mean("recommended", "chance unplaced").value == pytest.approx(1.2 / 3)
+    assert summary.mean("recommended", "hit").value == pytest.approx(2.2 / 3)
+    assert summary.mean("supervised", "hit unplaced") is None
+
+
 def test_claims_are_of_measures_and_variants_that_there_are():
     says = [claim.says for claim in CLAIMS]
     assert len(set(says)) == len(says)

@@ -53,12 +53,14 @@ _LABELS = (
 _GROUNDING = (
     _against_control("own volume over another patient's", "hit", "swapped"),
     _against_control("own volume over position alone", "hit", "position"),
+    _against_control("hit, no place named, over position alone", "hit unplaced", "position"),
     _against_control("patch AUROC, no place named, over position alone", _UNPLACED, "position"),
     *(
         _against_control(f"anywhere in a lung, {says}", measure, control, ANYWHERE_IN_A_LUNG)
         for says, measure, control in (
             ("hit over another patient's volume", "hit", "swapped"),
             ("hit over position alone", "hit", "position"),
+            ("hit, no place named, over position alone", "hit unplaced", "position"),
             ("patch AUROC, no place named, over position alone", _UNPLACED, "position"),
         )
     ),
@@ -72,6 +74,8 @@ _WORDS = (
     ),
     Claim("d: hidden finding words, recommended over no help of the volume", "recommended",
           "words_true", "masked_report"),
+    Claim("d: hidden finding words, recommended over the same without fusion", "recommended",
+          "words_true", "no_fusion"),
     Claim("d: hidden finding words, the paper's fusion over none", "fusion", "words_true",
           "masked_report"),
 )  # fmt: skip
@@ -85,6 +89,16 @@ _ABLATIONS = (
             ("patch AUROC", "patch_auroc"),
             ("average precision", "average_precision"),
             ("patch AUROC, no place named", _UNPLACED),
+        )
+    ),
+    *(
+        Claim(f"small patches over large, {says}", "small_patches", measure, "recommended")
+        for says, measure in (
+            ("zero-shot", "zero_shot"),
+            ("1 % of the labels", "probe_1"),
+            ("1 % of the labels, from the maximum over patches", "probe_1 max"),
+            ("hit", "hit"),
+            ("patch AUROC", "patch_auroc"),
         )
     ),
     Claim("e: per image over within report, zero-shot", "per_image", "zero_shot",

@@ -15,11 +15,13 @@ MAP_FIGURES = {
     "hit": "hit",
     "patch_auroc": "patch AUROC",
     "average_precision": "average precision",
+    "hit unplaced": "hit, no place named",
     "patch_auroc unplaced": "patch AUROC, no place named",
 }
-AT_CHANCE = ("hit", "average_precision")  # whose level without knowledge is the measure `chance`
+# The measures that are their levels without knowledge; where there is none it is 0.5.
+CHANCE = {"hit": "chance", "average_precision": "chance", "hit unplaced": "chance unplaced"}
 GROUNDING = {
-    figure: ({"chance": "chance"} if figure in AT_CHANCE else {})
+    figure: ({CHANCE[figure]: "chance"} if figure in CHANCE else {})
     | {of_map(figure, name): name for name in MAPS}
     for figure in MAP_FIGURES
 }

@@ -47,13 +47,13 @@ class Summary:
     def runs(self, variant: str, measure: str, findings: Sequence[str] = ()) -> dict[int, Items]:
         """Return a measure of a variant by seed; empty where it has none.
 
-        With findings, of those that it has alone.
+        With findings, of those that it has alone. `hit unplaced` and `chance unplaced` are of the
+        sentences that have a `patch_auroc unplaced`, those that name no place.
         """
         runs = {
-            seed: items
+            seed: found
             for seed, result in self.results.get(variant, {}).items()
-            for items in result.items
-            if items.measure == measure
+            if (found := _measure(result, measure)) is not None
         }
         if not findings:
             return runs
@@ -103,6 +103,17 @@ class Summary:
     def _spent(self, variant: str, stage: str) -> list[float]:
         costs = [result.figures["cpu_seconds"] for result in self.results[variant].values()]
         return [seconds[stage] / 60 for seconds in costs if stage in seconds]
+
+
+def _measure(result: Result, name: str) -> Items | None:
+    """Return a measure of a cell, None where it has none."""
+    if name.startswith(("hit unplaced", "chance unplaced")):
+        whole = _measure(result, name.replace(" unplaced", ""))
+        unplaced = _measure(result, "patch_auroc unplaced")
+        if whole is None or unplaced is None:
+            return None
+        return replace(whole, values=np.where(np.isnan(unplaced.values), np.nan, whole.values))
+    return next((items for items in result.items if items.measure == name), None)
 
 
 def _only(items: Items, names: Sequence[str]) -> Items:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from simcrop.benchmark.columns import (
     ANYWHERE_IN_A_LUNG,
-    AT_CHANCE,
     AWAY,
+    CHANCE,
     CLASSIFICATION,
     GROUNDING,
     LUNG,
@@ -33,7 +33,7 @@ def tables(summary: Summary, num_cells: int) -> dict[str, Table]:
         f"{num_cells} cells are there": variants_table(summary, CLASSIFICATION)
     }
     for figure, says in MAP_FIGURES.items():
-        level = "" if figure in AT_CHANCE else " (chance 0.5)"
+        level = "" if figure in CHANCE else " (chance 0.5)"
         caption = f"Where sentences look, by kind of map: {says}{level}, on body patches"
         found[caption] = variants_table(summary, GROUNDING[figure])
     found |= {
@@ -105,8 +105,10 @@ def maps_table(summary: Summary, variant: str) -> Table:
         if any(figures):
             rows.append((kind, *map(_cell, figures)))
     if rows:
-        chance = _cell(summary.mean(variant, "chance"))
-        levels = (chance if figure in AT_CHANCE else "0.5" for figure in MAP_FIGURES)
+        levels = (
+            _cell(summary.mean(variant, CHANCE[figure])) if figure in CHANCE else "0.5"
+            for figure in MAP_FIGURES
+        )
         rows.append(("chance", *levels))
     return Table(("map", *MAP_FIGURES.values()), tuple(rows))
 
