@@ -59,30 +59,34 @@ def work(starter: str, rank: int, ranks: int, port: int, runs: list[dict]) -> No
 def go(run: dict, *, chosen: bool) -> None:
     """Make a run, of which one chosen process knows more than the others.
 
-    With `nan_at` and `spoils` its loss, or the gradient alone, is nan there; with `stop_at` it is
-    told to end there, and all resume.
+    With `nan_at` and `spoils` its loss, or the gradient alone, is nan there; with `kill_at` it is
+    gone there; with `stop_at` it is told to end there, and all resume.
     """
     config, store, folder = tiny(*run["settings"]), Store(run["store"]), RunFolder(run["folder"])
-    stop_at = run.get("stop_at")
-    if stop_at is None:
-        with pytest.MonkeyPatch.context() as patch:
-            if chosen and "nan_at" in run:
-                spoil(patch, run["spoils"], {run["nan_at"]})
-            pretrain(config, store, folder)
-        return
     with pytest.MonkeyPatch.context() as patch:
-        if chosen:
-            right = Pretraining.training_step
-
-            def killed(module: Pretraining, batch: Batch, batch_idx: int) -> torch.Tensor:
-                if module.global_step == stop_at:
-                    os.kill(os.getpid(), signal.SIGTERM)
-                return right(module, batch, batch_idx)
-
-            patch.setattr(Pretraining, "training_step", killed)
+        if chosen and "nan_at" in run:
+            spoil(patch, run["spoils"], {run["nan_at"]})
+        for name, number in {"stop_at": signal.SIGTERM, "kill_at": signal.SIGKILL}.items():
+            if chosen and name in run:
+                signal_at(patch, run[name], number)
+        if "stop_at" not in run:
+            pretrain(config, store, folder, resume=folder.config.exists())
+            return
         with pytest.raises(Stopped):
             pretrain(config, store, folder)
     pretrain(config, store, folder, resume=True)
+
+
+def signal_at(patch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """Send this process a signal at the begin of an update."""
+    right = Pretraining.training_step
+
+    def signalled(module: Pretraining, batch: Batch, batch_idx: int) -> torch.Tensor:
+        if module.global_step == step:
+            os.kill(os.getpid(), number)
+        return right(module, batch, batch_idx)
+
+    patch.setattr(Pretraining, "training_step", signalled)
 
 
 class NanGradient(torch.autograd.Function):

@@ -1,6 +1,7 @@
 """Runs of several processes, however they are started, are the run of one process."""
 
 import csv
+import signal
 import subprocess
 import sys
 import time
@@ -106,6 +107,24 @@ def test_processes_of_torchrun_share_the_weights_or_not(
         assert_same_run(RunFolder(tmp_path / name), alone, without="gradient_")
     for name in ("spoiled", "gradient", "fsdp_gradient"):
         assert_passed_over(RunFolder(tmp_path / name), 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "without"), [(TOGETHER, "time/"), (SHARDED, "gradient_")], ids=["ddp", "fsdp"]
+)
+def test_when_one_process_is_killed_the_others_end_and_all_resume(
+    settings, without, alone, phantom_store, tmp_path
+):
+    """The last resume point is of the update before; nobody waits for the one that is gone."""
+    every = (*settings, "trainer.checkpoint_steps=1")
+    run = {"settings": every, "folder": tmp_path / "run", "store": phantom_store.folder}
+    began = time.monotonic()
+    survivor, killed = launch("torchrun", 2, [{**run, "kill_at": 3}])
+    assert (survivor, killed) == (1, -signal.SIGKILL)
+    assert time.monotonic() - began < 120  # gloo itself waits for half an hour where it is not told
+    assert newest_resume_point(RunFolder(run["folder"])).step == 3
+    assert launch("torchrun", 2, [run]) == [0, 0]
+    assert_same_run(RunFolder(run["folder"]), alone, without=without)
 
 
 def test_processes_of_slurm_are_found(alone, phantom_archive, tmp_path):
