@@ -6,6 +6,7 @@ import torch
 
 from simcrop.report.sections import Report
 from simcrop.report.sentences import sentence_key
+from simcrop.train import state_cache
 from simcrop.train.text_states import TextStates
 from tiny_run import text_states, tiny
 
@@ -77,6 +78,40 @@ def test_a_half_written_cache_is_not_used(make, tmp_path):
         folder.rename(folder.with_name(folder.name + ".unfinished"))
         (folder.with_name(folder.name + ".unfinished") / "states.npy").write_bytes(b"half")
     assert make().sample("s1", 0, {}).findings_states.isfinite().all()
+
+
+def test_an_encoding_that_was_stopped_goes_on_where_it_was(make, text_encoder, monkeypatch):
+    many = {f"s{i}": Report(f"Nodule of {i} mm in the right lung.", "Nodule.") for i in range(200)}
+    settings = ("terms.masked_report=false",)
+    whole = make(*settings, "text.max_words=40", reports=many)
+    monkeypatch.setattr(state_cache, "_NOTE_EVERY", 64)
+    forward, counts = type(text_encoder).forward, []
+
+    def stopped(self, ids, valid):
+        if sum(counts) >= 160:
+            raise KeyboardInterrupt
+        counts.append(len(ids))
+        return forward(self, ids, valid)
+
+    other = {f"t{name}": report for name, report in many.items()} | {"last": REPORTS["s1"]}
+    with monkeypatch.context() as patch:
+        patch.setattr(type(text_encoder), "forward", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            make(*settings, reports=other)
+    counts.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            type(text_encoder),
+            "forward",
+            lambda self, ids, valid: counts.append(len(ids)) or forward(self, ids, valid),
+        )
+        again = make(*settings, reports=other)
+    assert sum(counts) == 201 - 128  # noted after each 64
+    for name in many:
+        found, expected = again.sample(f"t{name}", 0, {}), whole.sample(name, 0, {})
+        torch.testing.assert_close(
+            found.findings_states, expected.findings_states, rtol=2e-3, atol=2e-3
+        )
 
 
 def test_windows_of_a_long_report_are_joined(make, text_encoder):

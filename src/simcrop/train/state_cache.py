@@ -2,21 +2,26 @@
 
 A window of words that several studies share is encoded and stored once: where each sentence is
 a window of its own (`text.context=sentence`), the stock sentences of a thousand reports cost no
-more than those of one.
+more than those of one. A process that is killed while it encodes loses at most a thousand windows.
 """
 
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from filelock import FileLock
 
+from simcrop.data.atomic import atomic_path
 from simcrop.model.text_encoder import TextEncoder
 
+_BATCH = 32
+_NOTE_EVERY = 32 * _BATCH  # windows, after which the disk has what is encoded
+_NUM_DONE = "num_done"
 Progress = Callable[[int, int, str], None]
 Window = tuple[int, ...]
 
@@ -61,19 +66,20 @@ class StateCache:
     def _encode(self, windows: list[Window], folder: Path, what: str) -> None:
         starts = np.cumsum([0, *map(len, windows)])
         unfinished = folder.with_name(folder.name + ".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        shape = (int(starts[-1]), self.encoder.dim)
-        array = np.lib.format.open_memmap(
-            unfinished / "states.npy", mode="w+", dtype=np.float16, shape=shape
-        )
+        array, done = _begun(unfinished, (int(starts[-1]), self.encoder.dim))
         by_length = sorted(range(len(windows)), key=lambda i: len(windows[i]))
-        for done in range(0, len(windows), 32):
-            chosen = by_length[done : done + 32]
+        for first in range(done, len(windows), _BATCH):
+            chosen = by_length[first : first + _BATCH]
             for i, states in zip(chosen, self._run([windows[i] for i in chosen]), strict=True):
                 array[starts[i] : starts[i] + len(windows[i])] = states
-            self.on_progress(done + len(chosen), len(windows), f"encode reports ({what})")
+            done = first + len(chosen)
+            if done % _NOTE_EVERY == 0:
+                array.flush()
+                with atomic_path(unfinished / _NUM_DONE) as path:
+                    path.write_text(str(done))
+            self.on_progress(done, len(windows), f"encode reports ({what})")
         array.flush()
+        (unfinished / _NUM_DONE).unlink(missing_ok=True)
         unfinished.rename(folder)
 
     def _run(self, texts: list[Window]) -> list[np.ndarray]:
@@ -84,3 +90,15 @@ class StateCache:
         is_valid = torch.arange(ids.shape[1], device=self.device)[None] < lengths[:, None]
         states = self.encoder(ids, is_valid).half().cpu().numpy()
         return [rows[: len(text)] for rows, text in zip(states, texts, strict=True)]
+
+
+def _begun(unfinished: Path, shape: tuple[int, int]) -> tuple[np.memmap, int]:
+    """Return the array that a killed process left and how many windows it has, or a new one."""
+    place = unfinished / "states.npy"
+    with suppress(OSError, ValueError):
+        array = np.lib.format.open_memmap(place, mode="r+")
+        if array.shape == shape and array.dtype == np.float16:
+            return array, int((unfinished / _NUM_DONE).read_text())
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    return np.lib.format.open_memmap(place, mode="w+", dtype=np.float16, shape=shape), 0
