@@ -92,7 +92,7 @@ _ABLATIONS = (
         )
     ),
     *(
-        Claim(f"alignment alone, small patches over large, {says}", "small_patches", measure, "per_image")
+        Claim(f"small patches over large, {says}", "small_patches", measure, "per_image")
         for says, measure in (
             ("zero-shot", "zero_shot"),
             ("1 % of the labels", "probe_1"),
