@@ -29,7 +29,12 @@ from simcrop.train.run_folder import RunFolder
 STUDIES = (250, 500, 1000, 2000, 4000, 8000)
 UPDATES = (150, 300, 600, 1200)
 WIDTHS = (32, 64, 128)
-FIGURES = {"zero_shot": "zero-shot AUROC", "hit": "hit", "hit_swapped": "other patient"}
+FIGURES = {
+    "zero_shot": "zero-shot AUROC",
+    "hit": "hit",
+    "hit_swapped": "hit, other patient",
+    "patch_auroc": "patch AUROC",
+}
 
 
 def measure(store: Path, folder: Path, studies: int, updates: int, width: int, seed: int) -> dict:
