@@ -66,7 +66,7 @@ ROWS = {
         ("augmentation.flip_probability=[0.5,0,0]", "augmentation.swap_sides=true"),
     ),
     "patch_small": Row("patches of 6 x 6 x 6 voxels", _SMALL),
-    "patch_small_k_3": Row("and K = 3", (*_SMALL, "alignment.top_k=3")),
+    "patch_small_k_24": Row("and K falls to 24", (*_SMALL, "alignment.top_k=24")),
     "patch_large": Row(
         "patches of 12 x 12 x 12 voxels",
         ("volume.patch_shape=[12,12,12]", "vision_encoder.cell_shape=[2,2,2]",
