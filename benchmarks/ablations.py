@@ -41,6 +41,7 @@ class Row(NamedTuple):
 
 _SMALL = ("volume.patch_shape=[6,6,6]", "vision_encoder.cell_shape=[1,1,1]",
           "alignment.top_k_start=480", "alignment.top_k=6")  # fmt: skip
+_LONG = ("text.context=report", "text.max_words=40")  # of 61 on average
 ROWS = {
     "base": Row("alignment alone, as recommended"),
     "embedding": Row("patches embedded by one linear map", ("vision_encoder.embedding=linear",)),
@@ -59,6 +60,8 @@ ROWS = {
     "every_4": Row("unmasked in every fourth update", ("alignment.pass_every=4",)),
     "lighter": Row("half of the patches hidden", ("alignment.pass_ratio=0.5",)),
     "context": Row("sentences encoded within the report", ("text.context=report",)),
+    "windows": Row("and in windows of 40 word pieces", (*_LONG, "text.long_reports=window")),
+    "truncated": Row("and cut at 40 word pieces", (*_LONG, "text.long_reports=truncate")),
     "contrast": Row("and the contrast of wholes", ("terms.instance_contrast=true",)),
     "flips": Row("left-right flips, words left", ("augmentation.flip_probability=[0.5,0,0]",)),
     "flips_swapped": Row(
