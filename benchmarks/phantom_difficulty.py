@@ -39,8 +39,8 @@ class Sample:
     labels: np.ndarray
 
 
-def observe(seed: int, difficulty: float, index: int) -> tuple[np.ndarray, ...]:
-    phantom = make_phantom(seed, index, difficulty)
+def observe(seed: int, difficulty: float, spread: float, index: int) -> tuple[np.ndarray, ...]:
+    phantom = make_phantom(seed, index, difficulty, spread=spread)
     counts, _ = np.histogram(phantom.hu, HISTOGRAM_EDGES_HU)
     present = {finding.label for finding in phantom.findings}
     labels = np.array([name in present for name in LABEL_NAMES])
@@ -52,9 +52,10 @@ def observe(seed: int, difficulty: float, index: int) -> tuple[np.ndarray, ...]:
     )
 
 
-def generate(seed: int, number: int, difficulty: float, workers: int) -> Sample:
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        rows = pool.map(partial(observe, seed, difficulty), range(number), chunksize=16)
+def generate(seed: int, number: int, args: argparse.Namespace) -> Sample:
+    with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
+        one = partial(observe, seed, args.difficulty, args.spread)
+        rows = pool.map(one, range(number), chunksize=16)
         return Sample(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -77,8 +78,8 @@ def boosted():
 
 
 def measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    train = generate(args.seed, args.train, args.difficulty, args.workers)
-    test = generate(args.seed + 1, args.test, args.difficulty, args.workers)
+    train = generate(args.seed, args.train, args)
+    test = generate(args.seed + 1, args.test, args)
     is_normal = ~np.concatenate([train.labels, test.labels]).any(axis=1)
     print(f"{is_normal.mean():.1%} of patients have no finding")
     table = {}
@@ -103,6 +104,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=2000)
     parser.add_argument("--test", type=int, default=400)
     parser.add_argument("--difficulty", type=float, default=0.5)
+    parser.add_argument("--spread", type=float, default=0.0)
     parser.add_argument("--epochs", type=int, default=18, help="of the CNN; 0 leaves it out")
     parser.add_argument("--seed", type=int, default=0, help="the test phantoms take the next one")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")

@@ -56,6 +56,27 @@ def test_a_difficulty_outside_the_dial_is_refused(difficulty: float) -> None:
         make_phantom(0, 0, difficulty)
 
 
+@pytest.mark.parametrize("spread", [-0.1, 1.1])
+def test_a_spread_outside_the_dial_is_refused(spread: float) -> None:
+    with pytest.raises(ValueError, match=r"spread .* is outside 0"):
+        make_phantom(0, 0, spread=spread)
+
+
+def test_spread_moves_chests_and_says_the_same_findings() -> None:
+    alike, anywhere = (
+        [make_phantom(11, i, spread=spread) for i in range(24)] for spread in (0, 1.0)
+    )
+    for one, other in zip(alike, anywhere, strict=True):
+        assert [f.label for f in one.findings] == [f.label for f in other.findings]
+        assert all(f.mask.any() for f in other.findings)
+    heart = ORGAN_NAMES.index("heart")
+    spreads = [
+        np.std([np.argwhere(p.anatomy == heart).mean(axis=0) for p in phantoms], axis=0)
+        for phantoms in (alike, anywhere)
+    ]
+    assert (spreads[1] > 1.5 * spreads[0]).all()
+
+
 def test_a_finer_grid_shows_the_same_patient() -> None:
     coarse = make_phantom(1, 2)
     fine = make_phantom(1, 2, shape=(120, 96, 72), spacing_mm=(2.75, 2.75, 4.0))

@@ -17,6 +17,9 @@ def phantom(
         bool,
         typer.Option("--away", help="Another hospital: other words, smaller lesions, more noise."),
     ] = False,
+    spread: Annotated[
+        float, typer.Option(min=0, max=1, help="0: chests lie alike; 1: anywhere in the scan.")
+    ] = 0.0,
     workers: Workers = 0,
 ) -> None:
     """Write a study archive of synthetic chests with findings, masks and reports."""
@@ -29,6 +32,7 @@ def phantom(
             seed,
             difficulty=difficulty,
             away=away,
+            spread=spread,
             workers=num_workers(workers),
             on_progress=lambda done, total: update(done, total, "write phantoms"),
         )

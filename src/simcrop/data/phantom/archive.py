@@ -28,6 +28,7 @@ def write_phantoms(
     *,
     difficulty: Number = 0.5,
     away: bool = False,
+    spread: Number = 0.0,
     workers: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -41,6 +42,7 @@ def write_phantoms(
         seed: of the set.
         difficulty: 0 (easy) to 1 (hard).
         away: from another hospital, see `make_phantom`.
+        spread: 0 (chests lie alike) to 1 (anywhere in the scan).
         workers: processes; the bytes do not depend on it.
         on_progress: called with (written, num_patients) after each patient.
 
@@ -48,14 +50,15 @@ def write_phantoms(
         The archive's folder.
 
     Raises:
-        ValueError: if `num_patients` or `workers` is below 1, or the difficulty outside [0, 1].
+        ValueError: if `num_patients` or `workers` is below 1, or difficulty or spread outside
+            [0, 1].
     """
     if num_patients < 1 or workers < 1:
         raise ValueError(f"{num_patients} patients with {workers} workers; both must be 1 or more")
     folder = Path(folder)
     for name in ("volumes", "masks", "anatomy"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    write = partial(_write_patient, folder, seed, difficulty, away)
+    write = partial(_write_patient, folder, seed, difficulty, away, spread)
     tables: Rows = {}
     for done, rows in enumerate(_each(write, num_patients, workers), start=1):
         for table, new in rows.items():
@@ -81,9 +84,11 @@ def _each(write: Callable[[int], Rows], number: int, workers: int) -> Iterator[R
         yield from pool.map(write, range(number), chunksize=8)
 
 
-def _write_patient(folder: Path, seed: int, difficulty: Number, away: bool, index: int) -> Rows:
+def _write_patient(
+    folder: Path, seed: int, difficulty: Number, away: bool, spread: Number, index: int
+) -> Rows:
     """Write one patient's files and return their rows of the tables."""
-    phantom = make_phantom(seed, index, difficulty, away=away)
+    phantom = make_phantom(seed, index, difficulty, away=away, spread=spread)
     study = f"phantom_{index:06d}"
     volume, path = f"{study}_ct", f"volumes/{study}.nii.gz"
     write_volume(folder / path, phantom.hu, phantom.affine)

@@ -5,7 +5,7 @@ so the same patient can be rendered on any grid. Positions are in the patient's 
 Right, v Anterior, w Superior, origin in the middle of the chest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -141,4 +141,27 @@ def draw_patient(
         liver_hu=rng.uniform(0, 68) + has_contrast * rng.uniform(0, 50),
         bone_hu=bone,
         cortex_hu=bone + rng.uniform(60, 650),
+    )
+
+
+def spread_out(patient: Patient, rng: np.random.Generator, spread: Number) -> Patient:
+    """Return the patient elsewhere in the scan, smaller, and with organs elsewhere in the chest.
+
+    Args:
+        patient: as drawn, lying about the middle.
+        rng: draws how far.
+        spread: 0 leaves the patient; 1 moves the chest up to 35, 30 and 50 mm off the centre, makes
+            it 0.82 to 1 times as large, and moves diaphragm and mediastinum up to 22 and 25 mm.
+    """
+    place = np.array([rng.uniform(-35, 35), rng.uniform(-25, 30), rng.uniform(-50, 50)])
+    smaller = 1 - spread * rng.uniform(0, 0.18)
+    up, aside = rng.uniform(-22, 22), rng.uniform(-25, 25)
+    turn = np.deg2rad(rng.uniform(-75, -5))
+    return replace(
+        patient,
+        scale=patient.scale * smaller,
+        shift_mm=(1 - spread) * patient.shift_mm + spread * place,
+        midline_mm=(1 - spread) * patient.midline_mm + spread * aside,
+        heart_turn=(1 - spread) * patient.heart_turn + spread * turn,
+        dome_mm={side: h * smaller + spread * up for side, h in patient.dome_mm.items()},
     )

@@ -12,7 +12,7 @@ from simcrop.data.phantom.anatomy import paint_anatomy
 from simcrop.data.phantom.canvas import Canvas
 from simcrop.data.phantom.findings import PAINTERS
 from simcrop.data.phantom.incidentals import paint_incidentals
-from simcrop.data.phantom.patient import LEFT, RIGHT, draw_patient
+from simcrop.data.phantom.patient import LEFT, RIGHT, draw_patient, spread_out
 from simcrop.data.phantom.places import Places
 from simcrop.data.phantom.shapes import Number
 from simcrop.data.phantom.studio import Dial, Lesion, Studio
@@ -65,6 +65,7 @@ def make_phantom(
     shape: tuple[int, int, int] = SHAPE,
     spacing_mm: tuple[float, float, float] = SPACING_MM,
     away: bool = False,
+    spread: Number = 0.0,
 ) -> Phantom:
     """Return phantom number `index` of a seed; another grid shows the same patient.
 
@@ -76,20 +77,25 @@ def make_phantom(
         spacing_mm: voxel size; the field of view is centred on the scanner's origin.
         away: from another hospital: other sentences, smaller lesions, and a scanner whose noise is
             twice as strong and correlated between slices.
+        spread: 0 (chests lie alike) to 1 (anywhere in the scan), see `patient.spread_out`.
 
     Raises:
-        ValueError: if the difficulty is outside [0, 1].
+        ValueError: if the difficulty or the spread is outside [0, 1].
     """
     if not 0 <= difficulty <= 1:
         raise ValueError(f"difficulty {difficulty} is outside 0 (easy) to 1 (hard)")
+    if not 0 <= spread <= 1:
+        raise ValueError(f"spread {spread} is outside 0 (chests lie alike) to 1 (anywhere)")
     # A stream of its own for each part: the grid changes how much noise is drawn, nothing else.
-    body, organs, extras, lesions, words, noise = (
-        np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(6)
+    body, organs, extras, lesions, words, noise, place = (
+        np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(7)
     )
     dial, book = (Dial.at(difficulty).away, AWAY) if away else (Dial.at(difficulty), HOME)
     labels = [label for label, (prevalence, _) in PAINTERS.items() if body.random() < prevalence]
     depth = _effusion_depth(body, "Pleural effusion" in labels, dial)
     patient = draw_patient(body, set(labels), depth)
+    if spread:
+        patient = spread_out(patient, place, spread)
     canvas = Canvas(shape, spacing_mm, patient.shift_mm, patient.roll)
     paint_anatomy(canvas, patient, organs)
     remarks = paint_incidentals(canvas, patient, extras)
