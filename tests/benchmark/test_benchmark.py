@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simcrop.benchmark import sitting
+from simcrop.benchmark import run, sitting
 from simcrop.benchmark.cell import Cell, kept, sets_of
 from simcrop.benchmark.permuted import PermutedReports
 from simcrop.benchmark.run import Plan, run_benchmark
 from simcrop.benchmark.variants import QUICK, VARIANTS
 from simcrop.benchmark.words import words_of_findings
+from simcrop.data.phantom import MADE_OF
 from simcrop.errors import DataError
 from simcrop.evaluate.items import Items
 from simcrop.evaluate.results import NamedSet, read_result
@@ -120,6 +121,20 @@ def test_other_phantoms_than_the_folder_has_are_refused(finished, other, monkeyp
     monkeypatch.setattr(sitting, "run_cell", lambda *_: pytest.fail("started"))
     with pytest.raises(DataError, match=r"phantoms, .* held out; expected"):
         run_benchmark(finished, replace(PLAN, **other), on_progress=no_progress)
+
+
+def test_phantoms_that_lie_otherwise_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "run_cells", lambda *_, **__: [])
+    monkeypatch.setattr(run, "summarise", lambda folder, *_: folder)
+    plan = replace(PLAN, spread=1.0, away_patients=0)
+    run_benchmark(tmp_path, plan, on_progress=no_progress)
+    made_of = json.loads((tmp_path / "home" / "archive" / MADE_OF).read_text())
+    assert made_of == {
+        "seed": 2026, "patients": 24, "difficulty": 0.5, "away": False, "spread": 1.0,
+    }  # fmt: skip
+    run_benchmark(tmp_path, plan, on_progress=no_progress)
+    with pytest.raises(DataError, match=r"home has phantoms of spread 1\.0; expected 0\.0"):
+        run_benchmark(tmp_path, replace(plan, spread=0.0), on_progress=no_progress)
 
 
 def test_a_cell_of_other_phantoms_is_refused(finished, phantom_store):

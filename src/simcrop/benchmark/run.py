@@ -8,6 +8,7 @@ A run may be stopped at any moment and started again with the same options: fini
 kept, an unfinished one goes on from its last resume point.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from simcrop.benchmark.sitting import run_cells
 from simcrop.benchmark.summary import Summary
 from simcrop.benchmark.tables import tables
 from simcrop.benchmark.variants import QUICK, VARIANTS
-from simcrop.data.phantom import write_phantoms
+from simcrop.data.phantom import MADE_OF, write_phantoms
 from simcrop.data.prepare import prepare
 from simcrop.data.store import Store
 from simcrop.errors import DataError, complain
@@ -43,7 +44,8 @@ class Plan:
         away_patients: phantoms of another hospital, all for testing.
         steps: updates of every variant that trains.
         segment_steps: updates of the UNETRs on encoders of variants that have one; 0 for none.
-        phantom_seed: of the phantoms. Settings were searched for on seeds 5001, 5002 and 5011.
+        phantom_seed: of the phantoms. Settings were searched for on seeds 5001, 5002, 5011 to 5013.
+        spread: of the phantoms: 0 where chests lie alike, 1 where they lie anywhere in the scan.
     """
 
     variants: tuple[str, ...] = tuple(VARIANTS)
@@ -54,6 +56,7 @@ class Plan:
     steps: int = 900
     segment_steps: int = 160
     phantom_seed: int = 2026
+    spread: float = 0.0
 
     def cells(self, folder: Path) -> list[Cell]:
         """Return every cell, seed by seed, so that a table of few seeds comes first."""
@@ -137,7 +140,7 @@ def summarise(folder: Path, cells: Sequence[Cell], store: Store, plan: Plan) -> 
         contract_hash=store.contract.hash,
         seeds=(plan.phantom_seed, *plan.seeds),
         versions=versions(),
-        settings={"patients": plan.patients, "steps": plan.steps},
+        settings={"patients": plan.patients, "steps": plan.steps, "spread": plan.spread},
         tables=tables(summary, len(cells)),
         drawings=draw(summary, cells, store) if done else {},
     )
@@ -161,16 +164,18 @@ def _store(
     """Return the phantoms of a hospital; without a share for testing, of the other one.
 
     Raises:
-        DataError: if there are phantoms already, and not so many.
+        DataError: if there are phantoms already, and others, or not so many.
     """
     config = VARIANTS["recommended"].config(plan.seeds[0], plan.steps)
     is_away = test_fraction is None
+    made_of = folder / "archive" / MADE_OF
     if not (folder / "store" / "splits.csv").exists():
         archive = write_phantoms(
-            folder / "archive",
+            made_of.parent,
             patients,
             plan.phantom_seed + is_away,
             away=is_away,
+            spread=plan.spread,
             workers=2,
             on_progress=lambda done, total: on_progress(done, total, f"write {folder.name}"),
         )
@@ -182,6 +187,15 @@ def _store(
             val_fraction=0.0 if is_away else 0.05,
             test_fraction=test_fraction or 0.0,
             on_progress=lambda done, total: on_progress(done, total, f"prepare {folder.name}"),
+        )
+    spread = json.loads(made_of.read_text())["spread"] if made_of.exists() else plan.spread
+    if spread != plan.spread:
+        raise DataError(
+            complain(
+                f"{folder} has phantoms of spread {spread}",
+                f"{plan.spread}, as the options ask for",
+                "Give the options of the first sitting, or choose another -o.",
+            )
         )
     store = Store(folder / "store")
     counts = len(store.volumes), len(store.volume_ids("test"))

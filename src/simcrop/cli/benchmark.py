@@ -21,6 +21,10 @@ def benchmark(
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.")] = None,
     patients: Annotated[int | None, typer.Option(min=40, help="Phantoms in all.")] = None,
     steps: Annotated[int | None, typer.Option(min=2, help="Updates of each variant.")] = None,
+    spread: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Of the phantoms: 1 puts chests anywhere in the scan."),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=0, help="Cells at once, some 4 GB each; 0 takes all cores.")
     ] = 2,
@@ -45,6 +49,8 @@ def benchmark(
         plan = replace(plan, patients=patients, test_patients=test)
     if steps is not None:
         plan = replace(plan, steps=steps)
+    if spread is not None:
+        plan = replace(plan, spread=spread)
     with progress() as update:
         report = run_benchmark(
             output, plan, workers=num_workers(workers), minutes=minutes, on_progress=update

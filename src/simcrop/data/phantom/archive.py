@@ -1,9 +1,11 @@
 """Write phantoms as a hospital would hand over its studies: volumes, reports, labels, masks.
 
 The layout is the study archive of `docs/explanation/data-formats.md`, plus one organ label map
-per volume. The same seed gives the same bytes, with any number of workers.
+per volume, and what the phantoms are in phantoms.json. The same seed gives the same bytes, with any
+number of workers.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -18,6 +20,7 @@ from simcrop.data.phantom.render import make_phantom
 from simcrop.data.phantom.shapes import Number
 from simcrop.data.volume import write_volume
 
+MADE_OF = "phantoms.json"
 Rows = dict[str, list[dict[str, str | int]]]
 
 
@@ -69,6 +72,9 @@ def write_phantoms(
     for table, new in tables.items():
         columns = _MASK_COLUMNS if table == "masks" else None
         pd.DataFrame(new, columns=columns).to_csv(folder / f"{table}.csv", index=False)
+    made_of = {"seed": seed, "patients": num_patients, "difficulty": float(difficulty),
+               "away": away, "spread": float(spread)}  # fmt: skip
+    (folder / MADE_OF).write_text(json.dumps(made_of) + "\n", encoding="utf-8")
     return folder
 
 
