@@ -27,7 +27,7 @@ from simcrop.config import override
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
 
-PER_IMAGE, ALL_TERMS = "per_image", "recommended"
+PER_IMAGE, SMALL, ALL_TERMS = "per_image", "small_patches", "recommended"
 
 
 class Row(NamedTuple):
@@ -39,8 +39,6 @@ class Row(NamedTuple):
     first: str | None = None
 
 
-_SMALL = ("volume.patch_shape=[6,6,6]", "vision_encoder.cell_shape=[1,1,1]",
-          "alignment.top_k_start=480", "alignment.top_k=6")  # fmt: skip
 _LONG = ("text.context=report", "text.max_words=40")  # of 61 on average
 ROWS = {
     "base": Row("alignment alone, as recommended"),
@@ -68,8 +66,8 @@ ROWS = {
         "left-right flips, words swapped",
         ("augmentation.flip_probability=[0.5,0,0]", "augmentation.swap_sides=true"),
     ),
-    "patch_small": Row("patches of 6 x 6 x 6 voxels", _SMALL),
-    "patch_small_k_24": Row("and K falls to 24", (*_SMALL, "alignment.top_k=24")),
+    "patch_small": Row("patches of 6 x 6 x 6 voxels", variant=SMALL),
+    "patch_small_k_24": Row("and K falls to 24", ("alignment.top_k=24",), SMALL),
     "patch_large": Row(
         "patches of 12 x 12 x 12 voxels",
         ("volume.patch_shape=[12,12,12]", "vision_encoder.cell_shape=[2,2,2]",
@@ -80,7 +78,6 @@ ROWS = {
     "init": Row("from the encoder of masked volumes", first="masked_volume"),
     "all": Row("all terms, as recommended", variant=ALL_TERMS),
     "all_no_fusion": Row("all terms but fusion", ("terms.fusion=false",), ALL_TERMS),
-    "all_patch_small": Row("all terms, patches of 6 x 6 x 6 voxels", _SMALL, ALL_TERMS),
     "all_weight_4": Row("all terms, alignment times 4", ("terms.alignment_weight=4",), ALL_TERMS),
     "all_within": Row(
         "all terms, negatives of the report", ("alignment.negatives=within_report",), ALL_TERMS
