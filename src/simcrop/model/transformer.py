@@ -67,7 +67,10 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch queries dim"]:
         """Return the attended context of queries, keys and values that are projected already."""
         q = rearrange(query, "b n (h d) -> b h n d", h=self.heads)
-        k, v = rearrange(key_value, "b n (two h d) -> two b h n d", two=2, h=self.heads)
+        # Copied, since the fused kernel reads every key and value once per block of queries.
+        k, v = rearrange(
+            key_value, "b n (two h d) -> two b h n d", two=2, h=self.heads
+        ).contiguous()
         if dropout is None:
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=may_attend)
         else:  # of which the fused kernel would draw its own
