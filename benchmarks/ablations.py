@@ -61,6 +61,10 @@ ROWS = {
     "windows": Row("and in windows of 40 word pieces", (*_LONG, "text.long_reports=window")),
     "truncated": Row("and cut at 40 word pieces", (*_LONG, "text.long_reports=truncate")),
     "contrast": Row("and the contrast of wholes", ("terms.instance_contrast=true",)),
+    "contrast_t02": Row(
+        "the contrast of wholes and temperature 0.2",
+        ("terms.instance_contrast=true", "alignment.temperature=0.2"),
+    ),
     "flips": Row("left-right flips, words left", ("augmentation.flip_probability=[0.5,0,0]",)),
     "flips_swapped": Row(
         "left-right flips, words swapped",
@@ -68,6 +72,7 @@ ROWS = {
     ),
     "patch_small": Row("patches of 6 x 6 x 6 voxels", variant=SMALL),
     "patch_small_k_24": Row("and K falls to 24", ("alignment.top_k=24",), SMALL),
+    "patch_small_depth_6": Row("and six blocks", ("vision_encoder.depth=6",), SMALL),
     "patch_large": Row(
         "patches of 12 x 12 x 12 voxels",
         ("volume.patch_shape=[12,12,12]", "vision_encoder.cell_shape=[2,2,2]",
@@ -75,6 +80,7 @@ ROWS = {
     ),
     "depth_1": Row("one block", ("vision_encoder.depth=1",)),
     "depth_6": Row("six blocks", ("vision_encoder.depth=6",)),
+    "depth_12": Row("twelve blocks", ("vision_encoder.depth=12",)),
     "init": Row("from the encoder of masked volumes", first="masked_volume"),
     "all": Row("all terms, as recommended", variant=ALL_TERMS),
     "all_no_fusion": Row("all terms but fusion", ("terms.fusion=false",), ALL_TERMS),

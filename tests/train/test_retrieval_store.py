@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import normalize
 
+from simcrop.data.preprocessing import center_crop
 from simcrop.data.store import Store
 from simcrop.errors import CheckpointError, DataError
 from simcrop.evaluate.retrieval import DEPTHS
@@ -99,6 +102,15 @@ def test_a_contrast_of_wholes_alone_retrieves_and_names_findings_by_wholes(
     found = evaluate_zero_shot(model, phantom_store, num_resamples=2)
     assert found.own_pooling == GLOBAL
     assert np.isfinite(found.scores[GLOBAL]).all()
+    # A sentence is a report of one sentence, and the only patch of a volume would be that volume.
+    said = ["Pleural effusion on the left."]
+    whole = global_texts(model, [said], {})
+    np.testing.assert_allclose(model.embed_sentences(said), whole, atol=1e-6)
+    crop = center_crop(*store.read_hu(store.volume_ids("test")[0]), model.contract)
+    tokens = model.encode([crop]).patch_tokens.clone()
+    with torch.no_grad():
+        one_by_one = [normalize(simcrop.volume_projection(t[None]), dim=-1) for t in tokens[0]]
+    np.testing.assert_allclose(model.embed_patches(crop), torch.cat(one_by_one), atol=1e-6)
     neither = Pretrained(
         build_simcrop(tiny("terms.alignment=false"), text_dim=9, vocabulary_size=10), config, ""
     )

@@ -101,6 +101,10 @@ _ABLATIONS = (
             ("patch AUROC", "patch_auroc"),
         )
     ),
+    Claim("alignment alone over the contrast of wholes, zero-shot", "per_image", "zero_shot",
+          "global_contrast"),
+    Claim("alignment alone over the contrast of wholes, hit", "per_image", "hit",
+          "global_contrast"),
     Claim("e: per image over within report, zero-shot", "per_image", "zero_shot",
           "within_report"),
     Claim("e: recommended over permuted reports, zero-shot", "recommended", "zero_shot",

@@ -65,7 +65,7 @@ def _measured(
 ) -> list[Items]:
     """Return every measure of one pass over each store; patch tokens lie in a file meanwhile."""
     terms, store = encoder.simcrop.terms, ruler.store
-    with_patches = terms.alignment
+    with_patches = terms.shared_space
     features = embed_store(
         encoder, store, with_patches=with_patches, tokens_path=tokens_path, on_progress=on_progress
     )
@@ -78,9 +78,10 @@ def _measured(
     for suffix, part, where in (("", features.of("test"), store), (" away", away, ruler.away)):
         if not terms.shared_space or part is None or where is None:
             continue
-        measured = [measure_zero_shot(encoder, where, part)]
-        if terms.alignment:
-            measured += measure_grounding(encoder, ruler, part, where)
+        measured = (
+            measure_zero_shot(encoder, where, part),
+            *measure_grounding(encoder, ruler, part, where),
+        )
         found += [replace(one, measure=f"{one.measure}{suffix}") for one in measured]
     if terms.shared_space:
         found += measure_retrieval(encoder, store)

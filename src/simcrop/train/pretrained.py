@@ -200,9 +200,10 @@ class Pretrained:
     @torch.inference_mode()
     def embed_encoded(self, encoded: EncodedVolume) -> Float[Tensor, "batch patches shared"]:
         """Return the patches of encoded volumes in the shared space, unit length."""
-        self.need_alignment()
-        embeddings = self.simcrop.image_projection(encoded.patch_tokens)
-        return torch.nn.functional.normalize(embeddings, dim=-1)
+        self.need_alignment(or_wholes=True)
+        simcrop = self.simcrop
+        head = simcrop.image_projection if simcrop.terms.alignment else simcrop.volume_projection
+        return torch.nn.functional.normalize(head(encoded.patch_tokens), dim=-1)
 
     @torch.inference_mode()
     def embed_sentences(self, sentences: list[str]) -> Float[np.ndarray, "sentences shared"]:
@@ -213,7 +214,7 @@ class Pretrained:
         Raises:
             ValueError: if a sentence has no words.
         """
-        self.need_alignment()
+        self.need_alignment(or_wholes=True)
         rows = [self._embed_sentence(sentence) for sentence in sentences]
         return torch.nn.functional.normalize(torch.cat(rows), dim=-1).cpu().numpy()
 
@@ -229,7 +230,11 @@ class Pretrained:
         ids = torch.tensor([windows[0].ids], device=self.device)
         owners = torch.tensor([windows[0].sentence_of_word], device=self.device)
         states = self.text_encoder(ids, torch.ones_like(ids, dtype=torch.bool))
-        return self.simcrop.embed_sentences(states, owners, 1)[0]
+        if self.simcrop.terms.alignment:
+            return self.simcrop.embed_sentences(states, owners, 1)[0]
+        as_report = self.simcrop.embed_findings(states, owners, 1).report
+        assert as_report is not None
+        return as_report
 
     def similarity_map(
         self, volume: Path | str | Volume | Crop, sentences: list[str]
@@ -250,13 +255,17 @@ class Pretrained:
             crop=crop,
         )
 
-    def need_alignment(self) -> None:
+    def need_alignment(self, *, or_wholes: bool = False) -> None:
         """Check that sentences and patches share a space.
 
+        With `or_wholes` the contrast of wholes will do: a patch is projected as a volume is, a
+        sentence as a report, though nothing trained these two to meet.
+
         Raises:
-            CheckpointError: if it was trained without the alignment.
+            CheckpointError: if it was trained without.
         """
-        if not self.simcrop.terms.alignment:
+        terms = self.simcrop.terms
+        if not (terms.shared_space if or_wholes else terms.alignment):
             raise CheckpointError(
                 complain(
                     f"recipe {self.config.name!r} was trained without the alignment",
