@@ -84,6 +84,8 @@ VARIANTS = {
                 settings=_ALIGNMENT_ONLY),
         Variant("small_patches", "the same, patches of 33 x 33 x 48 mm instead of 66 x 66 x 48",
                 settings=(*_ALIGNMENT_ONLY, *_SMALL_PATCHES)),
+        Variant("small_patches_deep", "and six blocks instead of three",
+                settings=(*_ALIGNMENT_ONLY, *_SMALL_PATCHES, "vision_encoder.depth=6")),
         Variant("published", "the full method as published", recipe="tiny", segments=True),
         Variant("recommended", "the full method as recommended", segments=True),
         Variant("no_fusion", "as recommended, without fusion", settings=("terms.fusion=false",)),
