@@ -27,12 +27,14 @@ class Claim:
 
 
 def _against_control(
-    says: str, measure: str, control: str, findings: tuple[str, ...] = ()
+    says: str,
+    measure: str,
+    control: str,
+    findings: tuple[str, ...] = (),
+    variant: str = "recommended",
 ) -> Claim:
-    """Return the recommended recipe's own map against one that cannot know."""
-    return Claim(
-        f"c: {says}", "recommended", measure, "recommended", f"{measure} {control}", findings
-    )
+    """Return a variant's own map against one that cannot know."""
+    return Claim(f"c: {says}", variant, measure, variant, f"{measure} {control}", findings)
 
 
 _UNPLACED = "patch_auroc unplaced"
@@ -91,16 +93,6 @@ _ABLATIONS = (
             ("patch AUROC, no place named", _UNPLACED),
         )
     ),
-    *(
-        Claim(f"small patches over large, {says}", "small_patches", measure, "per_image")
-        for says, measure in (
-            ("zero-shot", "zero_shot"),
-            ("1 % of the labels", "probe_1"),
-            ("1 % of the labels, from the maximum over patches", "probe_1 max"),
-            ("hit", "hit"),
-            ("patch AUROC", "patch_auroc"),
-        )
-    ),
     Claim("alignment alone over the contrast of wholes, zero-shot", "per_image", "zero_shot",
           "global_contrast"),
     Claim("alignment alone over the contrast of wholes, hit", "per_image", "hit",
@@ -110,10 +102,36 @@ _ABLATIONS = (
     Claim("e: recommended over permuted reports, zero-shot", "recommended", "zero_shot",
           "permuted"),
 )  # fmt: skip
+_SMALL = (
+    *(
+        Claim(f"{says_variant} over {says_other}, {says}", variant, measure, other)
+        for variant, says_variant, other, says_other in (
+            ("small_patches", "small patches", "per_image", "large"),
+            ("small_patches_deep", "small patches and six blocks", "per_image", "large and three"),
+            ("small_patches_deep", "six blocks", "small_patches", "three, small patches"),
+        )
+        for says, measure in (
+            ("zero-shot", "zero_shot"),
+            ("1 % of the labels", "probe_1"),
+            ("1 % of the labels, from the maximum over patches", "probe_1 max"),
+            ("hit", "hit"),
+            ("patch AUROC", "patch_auroc"),
+        )
+    ),
+    *(
+        _against_control(
+            f"{variant.replace('_', ' ')}, {where}{says}, no place named, over position alone",
+            measure, "position", findings, variant,
+        )
+        for variant in ("small_patches", "small_patches_deep")
+        for where, findings in (("", ()), ("anywhere in a lung, ", ANYWHERE_IN_A_LUNG))
+        for says, measure in (("hit", "hit unplaced"), ("patch AUROC", _UNPLACED))
+    ),
+)  # fmt: skip
 _SEGMENTATION = tuple(
     Claim(f"UNETR, Dice of organs, {variant} over {other.replace('_', ' ')}", variant,
           "unetr_dice", other)
     for variant, other in (("recommended", "untrained"), ("recommended", "masked_volume"),
                            ("published", "untrained"))
 )  # fmt: skip
-CLAIMS = (*_LABELS, *_GROUNDING, *_WORDS, *_ABLATIONS, *_SEGMENTATION)
+CLAIMS = (*_LABELS, *_GROUNDING, *_WORDS, *_ABLATIONS, *_SMALL, *_SEGMENTATION)
