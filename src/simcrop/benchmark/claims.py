@@ -93,10 +93,11 @@ _ABLATIONS = (
             ("patch AUROC, no place named", _UNPLACED),
         )
     ),
-    Claim("alignment alone over the contrast of wholes, zero-shot", "per_image", "zero_shot",
-          "global_contrast"),
-    Claim("alignment alone over the contrast of wholes, hit", "per_image", "hit",
-          "global_contrast"),
+    *(
+        Claim(f"alignment alone over the contrast of wholes, {says}", "per_image", measure,
+              "global_contrast")
+        for says, measure in (("zero-shot", "zero_shot"), ("hit", "hit"))
+    ),
     Claim("e: per image over within report, zero-shot", "per_image", "zero_shot",
           "within_report"),
     Claim("e: recommended over permuted reports, zero-shot", "recommended", "zero_shot",

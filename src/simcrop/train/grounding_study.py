@@ -73,7 +73,7 @@ def study_grounding(
     """Evaluate every sentence with a mask in one part of a store.
 
     Args:
-        pretrained: a checkpoint trained with the alignment.
+        pretrained: a checkpoint trained with the alignment or the contrast of wholes.
         store: with masks.
         part: `train`, `val`, `test` or `all`.
         top_k: the k of hit@k and of the whole volume's score; the checkpoint's own unless given.

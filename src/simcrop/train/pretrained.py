@@ -262,14 +262,15 @@ class Pretrained:
         sentence as a report, though nothing trained these two to meet.
 
         Raises:
-            CheckpointError: if it was trained without.
+            CheckpointError: if it was trained without what is needed.
         """
         terms = self.simcrop.terms
         if not (terms.shared_space if or_wholes else terms.alignment):
             raise CheckpointError(
                 complain(
                     f"recipe {self.config.name!r} was trained without the alignment",
-                    "a checkpoint whose terms.alignment is on",
+                    "a checkpoint whose terms.alignment"
+                    f"{' or terms.instance_contrast' if or_wholes else ''} is on",
                     "Sentences and patches share no space in this one.",
                 )
             )
