@@ -126,14 +126,15 @@ def test_the_way_from_phantoms_to_maps(simcrop, work):
     assert again.code == 0
     assert "0 prepared, 12 were ready" in again.stderr
 
-    result = simcrop("pretrain", "tiny", "-s", store, "-o", run, *settings("optimizer.length=6"))
+    changed = settings("optimizer.length=6", "alignment.reach=0")
+    result = simcrop("pretrain", "tiny", "-s", store, "-o", run, *changed)
     assert (result.code, result.paths) == (0, [run / "checkpoint"])
     assert "pre-train" in result.stderr
     assert len(read_metrics(run / "metrics.csv")["train/total_loss"]) == 6
 
     result = simcrop("embed", "-c", run, "-s", store, "-o", work / "features", "--patches")
     assert (result.code, result.paths) == (0, [work / "features"])
-    assert np.load(work / "features" / "volume_embeddings.npy").shape == (12, 64)
+    assert np.load(work / "features" / "volume_embeddings.npy").shape == (12, 128)  # aligned_max
     assert np.load(work / "features" / "patch_embeddings.npy").shape[:2] == (12, 120)
 
     output = work / "probe"

@@ -74,6 +74,26 @@ def test_what_was_saved_comes_back_exactly(settings, tmp_path):
     assert not loaded.simcrop.training
 
 
+@pytest.mark.parametrize(
+    ("settings", "feature"),
+    [
+        ([], "post_norm_gap"),
+        (["alignment.reach=1"], "post_norm_gap"),
+        (["alignment.reach=0"], "aligned_max"),
+        (["alignment.reach=0", "terms.alignment=false"], "post_norm_gap"),
+    ],
+)
+def test_largest_values_stand_for_volumes_whose_patches_speak_alone(settings, feature, tmp_path):
+    save(tmp_path, tiny(*settings))
+    assert load_checkpoint(tmp_path).feature == feature
+
+
+def test_a_checkpoint_that_names_no_feature_keeps_the_mean_token(tmp_path):
+    save(tmp_path, tiny("alignment.reach=0"))
+    edit_description(tmp_path, feature=None)
+    assert load_checkpoint(tmp_path).feature == "post_norm_gap"
+
+
 def test_saving_again_replaces_both_files(tmp_path):
     save(tmp_path, tiny("seed=1"))
     simcrop = save(tmp_path, tiny("seed=2"))

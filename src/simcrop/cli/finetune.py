@@ -52,6 +52,9 @@ def finetune(
         raise typer.BadParameter(f"--lr {lr} --head-lr {head_lr}; expected rates above 0")
     config = FinetuneConfig(lr=lr, head_lr=head_lr, batch_size=batch_size, epochs=epochs)
     opened, pretrained = Store(store, split, cache=cache), load(checkpoint, device=device)
+    if feature == "auto":  # the head trains with the encoder, on its tokens
+        own = pretrained.feature
+        feature = "post_norm_gap" if own == "aligned_max" else own
     with progress() as update:
         result = run(
             pretrained,
@@ -60,7 +63,7 @@ def finetune(
             output,
             fractions=parse_shares(fractions),
             seeds=range(seed, seed + seeds),
-            feature=pretrained.feature if feature == "auto" else feature,
+            feature=feature,
             device=device,
             on_progress=update,
         )

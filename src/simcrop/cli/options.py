@@ -63,7 +63,8 @@ Feature = Annotated[
             "auto", "post_norm_gap", "post_norm_max", "pre_norm_gap", "cls", "aligned_max"
         ),
         help="post_norm_gap, post_norm_max, pre_norm_gap, cls or aligned_max; auto is the "
-        "checkpoint's own: pre_norm_gap for the authors', post_norm_gap for ours.",
+        "checkpoint's own: pre_norm_gap for the authors', aligned_max for the recommended recipes, "
+        "else post_norm_gap.",
     ),
 ]
 Layout = Annotated[

@@ -30,6 +30,7 @@ from simcrop.errors import CheckpointError, ConfigError, DataError, complain
 from simcrop.model.simcrop import SimCroP
 from simcrop.model.vision_encoder import VisionEncoder
 from simcrop.train.networks import build_encoder, build_simcrop, encoder_only
+from simcrop.train.pooling import feature_of
 
 FORMAT = 1
 _LIBRARIES = ("torch", "lightning", "transformers", "simpleitk", "numpy")
@@ -86,9 +87,9 @@ def save_checkpoint(
         about: more that config.json is to say.
     """
     text = {"name": config.text.encoder, "dim": text_dim, "fingerprint": text_fingerprint}
-    tensors = {**weights, "vocabulary": vocabulary}
+    own = {"step": step, "text_encoder": text, "feature": feature_of(config), **about}
     with atomic_folder(folder) as unfinished:
-        _write(unfinished, tensors, config, {"step": step, "text_encoder": text, **about})
+        _write(unfinished, {**weights, "vocabulary": vocabulary}, config, own)
 
 
 def save_encoder(
