@@ -9,7 +9,7 @@ import pytest
 from simcrop.benchmark import run, sitting
 from simcrop.benchmark.cell import Cell, kept, sets_of
 from simcrop.benchmark.permuted import PermutedReports
-from simcrop.benchmark.run import Plan, run_benchmark
+from simcrop.benchmark.run import FULL, Plan, run_benchmark
 from simcrop.benchmark.variants import QUICK, VARIANTS
 from simcrop.benchmark.words import words_of_findings
 from simcrop.data.phantom import MADE_OF
@@ -155,6 +155,17 @@ def test_every_variant_is_a_possible_run(name, tmp_path):
     cell = Cell(VARIANTS[name], 3, 100, tmp_path)
     assert (cell.config.seed, cell.config.optimizer.length) == (3, 100)
     assert not cell.is_done
+
+
+def test_the_calibrated_plan_spreads_chests_and_halves_every_patch(tmp_path):
+    plan = FULL.calibrated()
+    assert (plan.spread, plan.seeds, plan.steps) == (1.0, FULL.seeds, FULL.steps)
+    configs = {cell.variant.name: cell.config for cell in plan.cells(tmp_path)}
+    assert set(configs) == set(VARIANTS) - {"small_patches", "small_patches_deep"}
+    assert {config.volume.patch_shape for config in configs.values()} == {(6, 6, 6)}
+    assert configs["per_image"] == VARIANTS["small_patches"].config(5, FULL.steps)
+    published = configs["published"].alignment
+    assert (published.top_k, published.top_k_start) == (6, None)  # constant, as in the paper
 
 
 def test_the_quick_table_is_a_part_of_the_full_one():

@@ -5,7 +5,7 @@ has its own of both. Variants without sentences in the shared space have no zero
 grounding; their figures are those of the probe.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from simcrop.config import Config, override
@@ -18,12 +18,13 @@ _ALIGNMENT_ONLY = ("terms.masked_volume=false", "terms.masked_report=false", "te
 
 # 480 patches of 33 x 33 x 48 mm instead of 120 of 66 x 66 x 48, and six instead of three are
 # selected. A cell has to divide a patch: one block of 2 x 2 x 2 voxels instead of 2 x 2 x 2 blocks.
-_SMALL_PATCHES = (
+_SMALLER = (
     "volume.patch_shape=[6,6,6]",
     "vision_encoder.cell_shape=[1,1,1]",
-    "alignment.top_k_start=480",
     "alignment.top_k=6",
 )
+_FROM_ALL_OF_THEM = "alignment.top_k_start=480"
+_SMALL_PATCHES = (*_SMALLER, _FROM_ALL_OF_THEM)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,12 @@ class Variant:
                 f"optimizer.warmup={min(recipe.optimizer.warmup, steps // 4)}",
             ],
         )
+
+    def with_small_patches(self) -> "Variant":
+        """Return the same with patches of half the width; K falls only where it fell before."""
+        falls = RECIPES[self.recipe].alignment.top_k_start is not None
+        smaller = _SMALL_PATCHES if falls else _SMALLER
+        return replace(self, settings=(*self.settings, *smaller))
 
 
 VARIANTS = {
@@ -100,5 +107,6 @@ VARIANTS = {
     )
 }  # fmt: skip
 
+OF_PATCH_SIZE = ("small_patches", "small_patches_deep")
 QUICK = ("patch_statistics", "untrained", "masked_volume", "within_report", "per_image",
          "published", "recommended", "permuted", "supervised")  # fmt: skip
