@@ -49,10 +49,10 @@ def select_top_k(
     if is_candidate is not None:
         similarity = similarity.masked_fill(~is_candidate.unsqueeze(-2), -torch.inf)
     k = min(top_k, similarity.shape[-1])
-    kth_best = similarity.topk(k, dim=-1).values[..., -1:]
+    kth_best = similarity.topk(k, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
     is_above, is_tied = similarity > kth_best, similarity == kth_best
     num_left = k - is_above.sum(dim=-1, keepdim=True)
-    selected = is_above | (is_tied & (is_tied.cumsum(dim=-1) <= num_left))
+    selected = is_above | (is_tied & (is_tied.cumsum(dim=-1, dtype=torch.int32) <= num_left))
     return selected if is_candidate is None else selected & is_candidate.unsqueeze(-2)
 
 
