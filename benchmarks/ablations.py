@@ -49,6 +49,7 @@ ROWS = {
     "k_fixed": Row("K = 3 from the start", ("alignment.top_k_start=null",)),
     "k_1": Row("K falls to 1", ("alignment.top_k=1",)),
     "k_8": Row("K falls to 8", ("alignment.top_k=8",)),
+    "whole": Row("half of a score is that of the volume's mean", ("alignment.whole_share=0.5",)),
     "temperature_low": Row("temperature 0.05", ("alignment.temperature=0.05",)),
     "temperature_high": Row("temperature 0.2", ("alignment.temperature=0.2",)),
     "weights": Row("all sentences weigh alike", ("alignment.sentence_weights=equal",)),
@@ -72,6 +73,9 @@ ROWS = {
     ),
     "patch_small": Row("patches of 6 x 6 x 6 voxels", variant=SMALL),
     "patch_small_k_24": Row("and K falls to 24", ("alignment.top_k=24",), SMALL),
+    "patch_small_whole": Row(
+        "and half of a score is that of the volume's mean", ("alignment.whole_share=0.5",), SMALL
+    ),
     "patch_small_depth_6": Row("and six blocks", ("vision_encoder.depth=6",), SMALL),
     "patch_large": Row(
         "patches of 12 x 12 x 12 voxels",

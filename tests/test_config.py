@@ -68,7 +68,8 @@ PAPER_VALUES = {
     "alignment": {
         "top_k": 32,
         "top_k_start": None,
-        "top_k_anneal": 0.6,  # unused while top_k_start is None
+        "top_k_anneal": 0.6,
+        "whole_share": 0.0,  # the K patches alone
         "temperature": 0.07,
         "shared_dim": 768,
         "negatives": "within_report",
@@ -207,6 +208,10 @@ def test_an_impossible_setting_names_itself_or_its_field(setting, message):
     [
         (["volume.crop_shape=[60, 48, 35]"], "not a whole number of patches"),
         (["volume.window_hu=[100, -100]"], "expected low < high"),
+        (
+            ["alignment.whole_share=0.5", "alignment.negatives=batch"],
+            "whole_share 0.5 with negatives batch",
+        ),
         (
             ["vision_encoder.embedding=cells", "vision_encoder.cell_shape=[4, 2, 1]"],
             "cells do not fill a patch",

@@ -15,7 +15,7 @@ from simcrop.benchmark.words import words_of_findings
 from simcrop.data.phantom import MADE_OF
 from simcrop.errors import DataError
 from simcrop.evaluate.items import Items
-from simcrop.evaluate.results import NamedSet, read_result
+from simcrop.evaluate.results import RESULTS_FILE, NamedSet, read_result
 from simcrop.evaluate.seeds import mean_of_labels
 from simcrop.report.sections import Report
 
@@ -75,7 +75,7 @@ def test_the_tables_name_every_variant_and_the_differences(finished):
     result = read_result(finished)
     assert result.figures["cells_done"] == 5
     assert (
-        "a: 1 % of the labels, recommended over patch statistics" in result.figures["differences"]
+        "a: recommended, 1 % of the labels, over patch statistics" in result.figures["differences"]
     )
     assert all(
         min(of.values()) >= 0 < max(of.values()) for of in result.figures["cpu_minutes"].values()
@@ -114,6 +114,21 @@ def test_two_cells_at_once_are_the_same_cells(finished, tmp_path, phantom_store)
 def test_a_cell_of_other_settings_is_refused(finished):
     with pytest.raises(DataError, match="other settings"):
         run_benchmark(finished, replace(PLAN, steps=4), on_progress=no_progress)
+
+
+def test_a_cell_from_before_a_setting_came_is_read_with_its_default(finished, phantom_store):
+    cell = next(cell for cell in PLAN.cells(finished) if cell.variant.name == "untrained")
+    path = cell.folder / RESULTS_FILE
+    values = json.loads(path.read_text())
+    del values["settings"]["config"]["alignment"]["whole_share"]
+    path.write_text(json.dumps(values))
+    assert cell.read(sets_of(phantom_store)).figures["variant"] == "untrained"
+    values["settings"]["config"]["alignment"]["forgotten"] = 1
+    path.write_text(json.dumps(values))
+    with pytest.raises(DataError, match="made with other settings"):
+        cell.read(sets_of(phantom_store))
+    del values["settings"]["config"]["alignment"]["forgotten"]
+    path.write_text(json.dumps(values))
 
 
 @pytest.mark.parametrize("other", [{"patients": 30}, {"test_patients": 4}, {"away_patients": 3}])

@@ -36,6 +36,18 @@ def test_value_and_gradients_agree_with_the_reference(name, reduction, seed, pos
     assert_same(found, expected, tolerance=1e-10)
 
 
+@pytest.mark.parametrize("positives", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_share_of_the_whole_volume_agrees_with_the_reference(seed, positives):
+    inputs = random_inputs(seed)
+    options = PAPER | {"temperature": 0.3, "whole_share": 0.2 + 0.2 * seed}
+    options["duplicates_are_positives"] = positives
+    found = value_and_gradients(NEGATIVES["per_image"], inputs, **options)
+    assert_same(found, value_and_gradients(reference.per_image, inputs, **options), 1e-10)
+    without = value_and_gradients(NEGATIVES["per_image"], inputs, **options | {"whole_share": 0.0})
+    assert found[0] != without[0]
+
+
 @pytest.mark.parametrize("name", ALL_NEGATIVES)
 def test_float32_agrees_with_the_reference(name):
     inputs = random_inputs()

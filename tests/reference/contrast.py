@@ -100,14 +100,23 @@ def batch(
 
 
 def per_image(
-    inputs, *, top_k: int, temperature: float, reduction: str, duplicates_are_positives=False
+    inputs,
+    *,
+    top_k: int,
+    temperature: float,
+    reduction: str,
+    duplicates_are_positives=False,
+    whole_share=0.0,
 ) -> Tensor:
     """Every sentence selects in every image and must prefer its own; images likewise."""
     everyone, images = valid_sentences(inputs), range(len(inputs.patches))
 
     def logit(sentence: Sentence, image: int) -> Tensor:
-        chosen = region_of(inputs, sentence, image, top_k)
-        return cosine(inputs.sentences[sentence], chosen) / temperature
+        own = inputs.sentences[sentence]
+        of_region = cosine(own, region_of(inputs, sentence, image, top_k))
+        candidates = inputs.patches[image][inputs.is_candidate[image]]
+        of_whole = cosine(own, candidates.mean(dim=0)) if len(candidates) else 0.0
+        return ((1 - whole_share) * of_region + whole_share * of_whole) / temperature
 
     def is_said(sentence: Sentence, image: int) -> bool:
         return any(says_the_same(inputs, sentence, k) for k in everyone if k[0] == image)

@@ -74,8 +74,10 @@ def project(head: nn.Module, vector: Tensor) -> Tensor:
     return networks.linear(last, networks.layer_norm(norm, hidden))
 
 
-def losses(module: nn.Module, batch, masking, top_k: int, negatives: str) -> dict[str, Tensor]:
-    """Every term of the step, by its name in the logs."""
+def losses(
+    module: nn.Module, batch, masking, top_k: int, negatives: str, **more: float
+) -> dict[str, Tensor]:
+    """Every term of the step, by its name in the logs; `more` is for the alignment."""
     model, volume = module.simcrop, module.config.volume
     squared, words, embeddings, sentences, whole = [], [], [], [], []
     for b in range(len(batch)):
@@ -110,7 +112,7 @@ def losses(module: nn.Module, batch, masking, top_k: int, negatives: str) -> dic
         weights=batch.sentence_weights.double(),
     )
     aligned = contrast.NEGATIVES[negatives](
-        inputs, top_k=top_k, temperature=TEMPERATURE, reduction="report"
+        inputs, top_k=top_k, temperature=TEMPERATURE, reduction="report", **more
     )
     return {
         "patch_loss": sum(squared) / len(squared),

@@ -41,6 +41,7 @@ FORMS = {
     "standardised": (
         *PER_IMAGE,
         "alignment.standardise=true",
+        "alignment.whole_share=0.5",
         "alignment.volume_pass=unmasked",
         "fusion.looks_at=embeddings",
     ),

@@ -43,9 +43,12 @@ SIZE = (
 WEIGHTS = {"patch_loss": 0.7, "report_loss": 1.0, "alignment_loss": 1.3, "instance_loss": 0.4}
 
 
-def build(negatives: str) -> Pretraining:
+def build(negatives: str, **more: float) -> Pretraining:
     """Networks of two blocks whose norms are not the identity."""
-    config = override(RECIPES["tiny"], [*SIZE, f"alignment.negatives={negatives}"])
+    settings = {"negatives": negatives, **more}
+    config = override(
+        RECIPES["tiny"], [*SIZE, *(f"alignment.{k}={v}" for k, v in settings.items())]
+    )
     torch.manual_seed(0)
     simcrop = build_simcrop(config, text_dim=TEXT_DIM, vocabulary_size=VOCABULARY)
     for part in simcrop.modules():
@@ -114,10 +117,13 @@ def gradients(losses: dict[str, torch.Tensor], module: Pretraining) -> dict[str,
     return found
 
 
-@pytest.mark.parametrize("negatives", ["within_report", "batch", "per_image"])
-def test_the_step_agrees_with_the_formulae_in_every_term_and_gradient(negatives):
-    module, batch = build(negatives), make_batch()
-    exact = reference.losses(module, batch, masking_of(module), TOP_K, negatives)
+@pytest.mark.parametrize(
+    ("negatives", "more"),
+    [("within_report", {}), ("batch", {}), ("per_image", {}), ("per_image", {"whole_share": 0.4})],
+)
+def test_the_step_agrees_with_the_formulae_in_every_term_and_gradient(negatives, more):
+    module, batch = build(negatives, **more), make_batch()
+    exact = reference.losses(module, batch, masking_of(module), TOP_K, negatives, **more)
     exact |= gradients(exact, module)
     for name in ("", *(f": {name}" for name, _ in module.simcrop.named_parameters())):
         exact[f"total{name}"] = sum(w * exact[loss + name] for loss, w in WEIGHTS.items())

@@ -8,6 +8,7 @@ so a folder that has one is done and is never made again.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,9 +28,9 @@ from simcrop.benchmark.segmentation import measure_segmentation
 from simcrop.benchmark.supervised import supervised_scores
 from simcrop.benchmark.variants import Variant
 from simcrop.benchmark.words import measure_words
-from simcrop.config import Config
+from simcrop.config import Config, from_mapping
 from simcrop.data.store import Store
-from simcrop.errors import DataError, complain
+from simcrop.errors import ConfigError, DataError, complain
 from simcrop.evaluate.items import Items
 from simcrop.evaluate.results import RESULTS_FILE, NamedSet, Result, read_result, write_result
 from simcrop.train.checkpoint import load_checkpoint, save_encoder, versions
@@ -73,7 +74,7 @@ class Cell:
                 phantoms.
         """
         result = read_result(self.folder)
-        if result.settings != _settings(self):
+        if _as_today(result.settings) != _settings(self):
             raise DataError(
                 complain(
                     f"{self.folder} was made with other settings",
@@ -185,6 +186,18 @@ def _settings(cell: Cell) -> dict[str, object]:
         "permuted": cell.variant.permuted,
         "config": cell.config.model_dump(mode="json"),
     }
+
+
+def _as_today(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a cell with those that have come since at their defaults.
+
+    Settings that are none of today's stay as they are.
+    """
+    try:
+        config = from_mapping(settings["config"], "a cell", Config)
+    except (ConfigError, KeyError, TypeError):
+        return dict(settings)
+    return {**settings, "config": config.model_dump(mode="json")}
 
 
 def _untrained(config: Config) -> Pretrained:

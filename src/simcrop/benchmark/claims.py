@@ -38,34 +38,44 @@ def _against_control(
 
 
 _UNPLACED = "patch_auroc unplaced"
-_LABELS = (
-    Claim("a: 1 % of the labels, recommended over masked volume", "recommended", "probe_1",
-          "masked_volume"),
-    Claim("a: 1 % of the labels, recommended over patch statistics", "recommended", "probe_1",
-          "patch_statistics"),
-    Claim("a: from the maximum over patches, over masked volume", "recommended", "probe_1 max",
-          "masked_volume"),
-    Claim("a: from the maximum over patches, over patch statistics", "recommended", "probe_1 max",
-          "patch_statistics", "probe_1"),
-    Claim("a: 10 % of the labels, recommended over supervised with all", "recommended", "probe_10",
-          "supervised", "probe_100"),
-    Claim("a: from the maximum over patches, 10 % over supervised with all", "recommended",
-          "probe_10 max", "supervised", "probe_100"),
+_OURS = {
+    "recommended": "recommended",
+    "per_image": "alignment alone",
+    "whole": "with a share of the whole",
+}
+_LABELS = tuple(
+    Claim(f"a: {ours}, {says}", name, measure, other, level)
+    for name, ours in _OURS.items()
+    for says, measure, other, level in (
+        ("1 % of the labels, over masked volume", "probe_1", "masked_volume", ""),
+        ("1 % of the labels, over patch statistics", "probe_1", "patch_statistics", ""),
+        ("1 % from the maximum over patches, over masked volume", "probe_1 max", "masked_volume",
+         ""),
+        ("1 % from the maximum over patches, over patch statistics", "probe_1 max",
+         "patch_statistics", "probe_1"),
+        ("10 % of the labels, over supervised with all", "probe_10", "supervised", "probe_100"),
+        ("10 % from the maximum over patches, over supervised with all", "probe_10 max",
+         "supervised", "probe_100"),
+    )
 )  # fmt: skip
-_GROUNDING = (
-    _against_control("own volume over another patient's", "hit", "swapped"),
-    _against_control("own volume over position alone", "hit", "position"),
-    _against_control("hit, no place named, over position alone", "hit unplaced", "position"),
-    _against_control("patch AUROC, no place named, over position alone", _UNPLACED, "position"),
-    *(
-        _against_control(f"anywhere in a lung, {says}", measure, control, ANYWHERE_IN_A_LUNG)
-        for says, measure, control in (
-            ("hit over another patient's volume", "hit", "swapped"),
-            ("hit over position alone", "hit", "position"),
-            ("hit, no place named, over position alone", "hit unplaced", "position"),
-            ("patch AUROC, no place named, over position alone", _UNPLACED, "position"),
-        )
-    ),
+_GROUNDING = tuple(
+    _against_control(f"{ours}, {says}", measure, control, findings, name)
+    for name, ours in _OURS.items()
+    for says, measure, control, findings in (
+        ("own volume over another patient's", "hit", "swapped", ()),
+        ("own volume over position alone", "hit", "position", ()),
+        ("hit, no place named, over position alone", "hit unplaced", "position", ()),
+        ("patch AUROC, no place named, over position alone", _UNPLACED, "position", ()),
+        *(
+            (f"anywhere in a lung, {says}", measure, control, ANYWHERE_IN_A_LUNG)
+            for says, measure, control in (
+                ("hit over another patient's volume", "hit", "swapped"),
+                ("hit over position alone", "hit", "position"),
+                ("hit, no place named, over position alone", "hit unplaced", "position"),
+                ("patch AUROC, no place named, over position alone", _UNPLACED, "position"),
+            )
+        ),
+    )
 )
 _WORDS = (
     *(
@@ -103,10 +113,11 @@ _ABLATIONS = (
     Claim("e: recommended over permuted reports, zero-shot", "recommended", "zero_shot",
           "permuted"),
 )  # fmt: skip
-_SMALL = (
+_REFINED = (
     *(
         Claim(f"{says_variant} over {says_other}, {says}", variant, measure, other)
         for variant, says_variant, other, says_other in (
+            ("whole", "a share of the whole", "per_image", "none"),
             ("small_patches", "small patches", "per_image", "large"),
             ("small_patches_deep", "small patches and six blocks", "per_image", "large and three"),
             ("small_patches_deep", "six blocks", "small_patches", "three, small patches"),
@@ -135,4 +146,4 @@ _SEGMENTATION = tuple(
     for variant, other in (("recommended", "untrained"), ("recommended", "masked_volume"),
                            ("published", "untrained"))
 )  # fmt: skip
-CLAIMS = (*_LABELS, *_GROUNDING, *_WORDS, *_ABLATIONS, *_SMALL, *_SEGMENTATION)
+CLAIMS = (*_LABELS, *_GROUNDING, *_WORDS, *_ABLATIONS, *_REFINED, *_SEGMENTATION)

@@ -29,19 +29,20 @@ class _Panel:
     measure: str
     title: str
     axis: str
-    levels: Mapping[str, tuple[str, str] | float]  # a variant's measure, or a number
+    # the measure of the first of some variants that has it, or a number
+    levels: Mapping[str, tuple[tuple[str, ...], str] | float]
 
 
-_CEILINGS = {"same network,\nall labels": ("supervised", "probe_100"),
-             "CNN,\nall labels": ("cnn", "probe_100")}  # fmt: skip
+_OURS = ("recommended", "per_image", "whole")
+_CEILINGS = {"same network,\nall labels": (("supervised",), "probe_100"),
+             "CNN,\nall labels": (("cnn",), "probe_100")}  # fmt: skip
 _PANELS = (
     _Panel("probe_1", "linear probe, 1 % of the labels", "mean AUROC over findings",
            {"chance": 0.5} | _CEILINGS),
     _Panel("zero_shot", "zero-shot, no labels", "mean AUROC over findings",
            {"chance": 0.5} | _CEILINGS),
     _Panel("hit", "hit: best patch on the finding", "share of sentences",
-           {"chance": ("recommended", "chance"),
-            "position\nalone": ("recommended", "hit position")}),
+           {"chance": (_OURS, "chance"), "position\nalone": (_OURS, "hit position")}),
 )  # fmt: skip
 # suffix of the measure, marker, colour, what it is
 _MARKS = (
@@ -117,10 +118,11 @@ def _draw_levels(axes: Axes, panel: _Panel, figures: Mapping[str, Mapping[str, I
     """Draw the panel's lines of reference that are known, named above it."""
     for name, level in panel.levels.items():
         if isinstance(level, tuple):
-            known = figures.get(level[0], {}).get(level[1])
-            if known is None:
+            names, measure = level
+            known = [figures[name][measure] for name in names if measure in figures.get(name, ())]
+            if not known:
                 continue
-            level = known.value
+            level = known[0].value
         axes.axvline(level, color=GREY, linewidth=1, linestyle=":" if name == "chance" else "--")
         axes.annotate(
             name, (level, 1), xytext=(0, 3), xycoords=("data", "axes fraction"),

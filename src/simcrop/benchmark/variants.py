@@ -93,6 +93,8 @@ VARIANTS = {
                 settings=(*_ALIGNMENT_ONLY, *_SMALL_PATCHES)),
         Variant("small_patches_deep", "and six blocks instead of three",
                 settings=(*_ALIGNMENT_ONLY, *_SMALL_PATCHES, "vision_encoder.depth=6")),
+        Variant("whole", "alignment alone, half of a volume's score being that of its mean",
+                settings=(*_ALIGNMENT_ONLY, "alignment.whole_share=0.5")),
         Variant("published", "the full method as published", recipe="tiny", segments=True),
         Variant("recommended", "the full method as recommended", segments=True),
         Variant("no_fusion", "as recommended, without fusion", settings=("terms.fusion=false",)),

@@ -17,6 +17,10 @@ class AlignmentConfig(Section):
     the paper. All patches (recommended) lets every patch learn before few are selected."""
     top_k_anneal: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
     """Share of the run in which K falls, geometrically."""
+    whole_share: BelowOne = 0.0
+    """Share in a volume's score that the mean of all its candidates has, beside the K selected
+    patches: what few patches need not say, most of an organ and the mean token then have to.
+    Needs `negatives=per_image`, since within one volume all sentences share that mean. Ours."""
     temperature: Positive = 0.07
     """Divides cosines in InfoNCE. INFERRED (strong)."""
     shared_dim: Count = 768
@@ -49,6 +53,15 @@ class AlignmentConfig(Section):
     """Patches and sentences meet as deviations from what is usual: tokens by mean and deviation at
     their place of the grid, sentences by those of all sentences, running averages over training
     batches. The patch head is then linear. Ours (recommended at the tiny size)."""
+
+    @model_validator(mode="after")
+    def _has_volumes_to_tell_apart(self) -> "AlignmentConfig":
+        if self.whole_share and self.negatives != "per_image":
+            raise ValueError(
+                f"whole_share {self.whole_share} with negatives {self.negatives}; it needs "
+                "per_image: the mean of one volume is the same for all its sentences"
+            )
+        return self
 
 
 class TermsConfig(Section):

@@ -22,7 +22,13 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, cosine_similarity
 
-from simcrop.objectives.alignment import at_least_float32, region_logits, select_regions
+from simcrop.objectives.alignment import (
+    at_least_float32,
+    pool_patches,
+    region_logits,
+    select_regions,
+    similarity_map,
+)
 from simcrop.objectives.info_nce import (
     AlignmentInput,
     PerSentence,
@@ -118,6 +124,7 @@ def per_image(
     temperature: float,
     reduction: str,
     duplicates_are_positives: bool = False,
+    whole_share: float = 0.0,
 ) -> Scalar:
     """Return InfoNCE where every sentence selects a region in every volume of the batch.
 
@@ -127,7 +134,7 @@ def per_image(
     """
     sentences = rearrange(inputs.sentences, "b s e -> (b s) e")
     return contrast_volumes(
-        volume_scores(inputs.patches, sentences, top_k, inputs.is_candidate),
+        volume_scores(inputs.patches, sentences, top_k, inputs.is_candidate, whole_share),
         inputs.said,
         temperature=temperature,
         reduction=reduction,
@@ -140,11 +147,20 @@ def volume_scores(
     sentences: Float[Tensor, "all_sentences shared"],
     top_k: int,
     is_candidate: Bool[Tensor, "volumes candidates"],
+    whole_share: float = 0.0,
 ) -> Float[Tensor, "volumes all_sentences"]:
-    """Return the cosine of every sentence with the region it selects in every volume."""
+    """Return the cosine of every sentence with the region it selects in every volume.
+
+    A share of it may be the cosine with the mean of all candidates (`alignment.whole_share`): then
+    the patches that are not selected, too, have to be like what is said of their volume.
+    """
     everywhere = sentences.expand(len(patches), -1, -1)
     regions = select_regions(patches, everywhere, top_k, is_candidate)
-    return cosine_similarity(at_least_float32(everywhere), regions, dim=-1, eps=1e-8)
+    scores = cosine_similarity(at_least_float32(everywhere), regions, dim=-1, eps=1e-8)
+    if not whole_share:
+        return scores
+    whole = pool_patches(patches, is_candidate[:, None])
+    return torch.lerp(scores, similarity_map(whole, everywhere).squeeze(-1), whole_share)
 
 
 def contrast_volumes(

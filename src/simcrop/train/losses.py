@@ -189,17 +189,17 @@ class BatchLosses(LightningModule):
         assert output.aligned_patches is not None
         assert sentences is not None
         settings, patches = self.config.alignment, output.patch_embeddings
-        is_candidate = batch.is_body.gather(1, output.aligned_patches)
-        is_candidate = is_candidate | (settings.candidates == "all")
+        is_candidate = batch.is_body.gather(1, output.aligned_patches) | (
+            settings.candidates == "all"
+        )
         if everywhere is not None:
-            found["scores"] = volume_scores(patches, everywhere, top_k, is_candidate)
+            share = settings.whole_share
+            found["scores"] = volume_scores(patches, everywhere, top_k, is_candidate, share)
         elif settings.negatives == "batch":
             found["regions"] = select_regions(patches, sentences, top_k, is_candidate)
         else:
-            own = part.said
-            aligned = AlignmentInput(
-                patches, sentences, is_candidate, own.keys, own.is_valid, own.weights
-            )
+            own = vars(part.said)  # what sentences say, and their weights
+            aligned = AlignmentInput(patches, sentences, is_candidate, **own)
             found["alignment_loss"] = within_report(
                 aligned, top_k=top_k, count=counts.reports, **self._contrast()
             )
