@@ -62,6 +62,7 @@ def test_every_cell_has_its_measures(finished):
         "hit away",
         "hit swapped",
         "patch_auroc",
+        "recall_1 report to volume",
         "recall_10 report to volume",
         "recall_10 volume to report",
         "unetr_dice",

@@ -52,10 +52,22 @@ def test_a_group_of_findings_is_their_mean(summary):
     assert summary.mean("supervised", "hit") is None
 
 
+def test_our_own_variant_is_shown_from_near_the_recommended_one_first(summary):
+    assert summary.best == "recommended"
+    of = summary.results.pop("recommended")
+    assert summary.best is None
+    summary.results["per_image"] = of
+    assert summary.best == "per_image"
+    captions = [caption for caption in tables(summary, 3) if "finding by finding" in caption]
+    assert captions == [f"{VARIANTS['per_image'].says}: finding by finding"]
+
+
 def test_claims_of_a_group_take_its_findings_alone(summary):
     found = summary.differences()
-    assert found["c: anywhere in a lung, hit over position alone"].value == pytest.approx(0.5)
-    assert found["c: own volume over position alone"].value == pytest.approx(1.1 / 3)
+    assert found[
+        "c: recommended, anywhere in a lung, hit over position alone"
+    ].value == pytest.approx(0.5)
+    assert found["c: recommended, own volume over position alone"].value == pytest.approx(1.1 / 3)
 
 
 def test_hits_of_sentences_that_name_no_place_are_those_that_have_such_a_patch_auroc(summary):

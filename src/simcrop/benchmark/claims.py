@@ -38,14 +38,14 @@ def _against_control(
 
 
 _UNPLACED = "patch_auroc unplaced"
-_OURS = {
+OURS = {
     "recommended": "recommended",
     "per_image": "alignment alone",
     "whole": "with a share of the whole",
 }
 _LABELS = tuple(
     Claim(f"a: {ours}, {says}", name, measure, other, level)
-    for name, ours in _OURS.items()
+    for name, ours in OURS.items()
     for says, measure, other, level in (
         ("1 % of the labels, over masked volume", "probe_1", "masked_volume", ""),
         ("1 % of the labels, over patch statistics", "probe_1", "patch_statistics", ""),
@@ -60,7 +60,7 @@ _LABELS = tuple(
 )  # fmt: skip
 _GROUNDING = tuple(
     _against_control(f"{ours}, {says}", measure, control, findings, name)
-    for name, ours in _OURS.items()
+    for name, ours in OURS.items()
     for says, measure, control, findings in (
         ("own volume over another patient's", "hit", "swapped", ()),
         ("own volume over position alone", "hit", "position", ()),

@@ -1,6 +1,7 @@
 """Which measures the tables show, and how their columns are headed."""
 
 from simcrop.benchmark.measures import MAPS, of_map
+from simcrop.evaluate.retrieval import DEPTHS
 
 CLASSIFICATION = {
     "probe_100": "probe, 100 %",
@@ -46,8 +47,9 @@ AWAY = {
     "patch_auroc swapped away": "swapped",
 }
 RETRIEVAL = {
-    "recall_10 report to volume": "report to volume",
-    "recall_10 volume to report": "volume to report",
+    f"recall_{k} {way}": f"{way}, first {k}"
+    for way in ("report to volume", "volume to report")
+    for k in DEPTHS
 }
 VOXELS = {"patch_dice": "linear layer on patch tokens", "unetr_dice": "UNETR"}
 WORDS = {"words_true": "true volume", "words_shuffled": "another patient's"}

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simcrop.benchmark.cell import Cell
+from simcrop.benchmark.claims import OURS
 from simcrop.benchmark.label_figure import label_efficiency
 from simcrop.benchmark.summary import Summary
 from simcrop.benchmark.variants import VARIANTS
@@ -33,7 +34,6 @@ class _Panel:
     levels: Mapping[str, tuple[tuple[str, ...], str] | float]
 
 
-_OURS = ("recommended", "per_image", "whole")
 _CEILINGS = {"same network,\nall labels": (("supervised",), "probe_100"),
              "CNN,\nall labels": (("cnn",), "probe_100")}  # fmt: skip
 _PANELS = (
@@ -42,7 +42,7 @@ _PANELS = (
     _Panel("zero_shot", "zero-shot, no labels", "mean AUROC over findings",
            {"chance": 0.5} | _CEILINGS),
     _Panel("hit", "hit: best patch on the finding", "share of sentences",
-           {"chance": (_OURS, "chance"), "position\nalone": (_OURS, "hit position")}),
+           {"chance": (tuple(OURS), "chance"), "position\nalone": (tuple(OURS), "hit position")}),
 )  # fmt: skip
 # suffix of the measure, marker, colour, what it is
 _MARKS = (
@@ -68,8 +68,8 @@ def draw(summary: Summary, cells: Sequence[Cell], store: Store) -> dict[str, Dra
             "patients and seeds; dashed: networks trained on all labels.",
         ),
     }
-    recommended = (c for c in cells if c.is_done and c.variant.name == "recommended")
-    shown = [c for c in recommended if RunFolder(c.folder).checkpoint.exists()]
+    best = (c for c in cells if c.is_done and c.variant.name == summary.best)
+    shown = [c for c in best if RunFolder(c.folder).checkpoint.exists()]
     if shown:
         drawings |= _examples(shown[0], store)
     return drawings

@@ -4,7 +4,7 @@ probe_100, probe_10, probe_1   scores of a linear probe on that share of the tra
                                mean patch tokens; with " max" of the largest values over patches
 zero_shot                      scores from sentences alone, nothing fitted
 hit, patch_auroc, ...          where sentences look, beside the maps that cannot know
-recall_10 ...                  a report among the first ten of all held-out volumes, and back
+recall_K ...                   a report among the first K of all held-out volumes, and back
 patch_dice                     of a linear layer on single patch tokens, see `patch_probe`
 words_true, words_shuffled     hidden words of findings named rightly, with the true volume and
                                with another patient's
@@ -32,6 +32,7 @@ from simcrop.evaluate.items import Items, items_of_groups
 from simcrop.evaluate.logistic import fit_logistic
 from simcrop.evaluate.map_figures import target_patches
 from simcrop.evaluate.position_maps import POSITION, POSITION_AND_WORDS
+from simcrop.evaluate.retrieval import DEPTHS
 from simcrop.report.places import place_of
 from simcrop.train.features import Features, Progress, embed_store
 from simcrop.train.grounding import MEAN_OF_OTHERS, ground_store, with_position_maps
@@ -183,7 +184,7 @@ def measure_zero_shot(encoder: Pretrained, store: Store, features: Features) -> 
 
 
 def measure_retrieval(encoder: Pretrained, store: Store) -> tuple[Items, ...]:
-    """Return which held-out reports have their volume among the first ten, and the reverse.
+    """Return which held-out reports have their volume among the first K, and the reverse.
 
     One study a patient; reports of the same words are hits of each other.
     """
@@ -191,9 +192,10 @@ def measure_retrieval(encoder: Pretrained, store: Store) -> tuple[Items, ...]:
     pool = retrieve(encoder, store, num_resamples=2)["studies"]
     names = ("retrieval",)
     return tuple(
-        Items("", f"recall_10 {one.query} to {one.candidate}", pool.volume_ids, pool.patient_ids,
-              names, (one.ranks <= 10).astype(float)[:, None])
+        Items("", f"recall_{k} {one.query} to {one.candidate}", pool.volume_ids, pool.patient_ids,
+              names, (one.ranks <= k).astype(float)[:, None])
         for one in pool.recalls[pooling][:2]
+        for k in DEPTHS
     )  # fmt: skip
 
 

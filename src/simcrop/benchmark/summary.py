@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from simcrop.benchmark.cell import Cell
-from simcrop.benchmark.claims import CLAIMS
+from simcrop.benchmark.claims import CLAIMS, OURS
 from simcrop.benchmark.columns import MEASURES
 from simcrop.benchmark.variants import VARIANTS
 from simcrop.evaluate.intervals import Interval
@@ -43,6 +43,11 @@ class Summary:
     def names(self) -> list[str]:
         """The variants that have a finished cell, in the order of the tables."""
         return [name for name in VARIANTS if name in self.results]
+
+    @property
+    def best(self) -> str | None:
+        """The one of our variants that tables and pictures show from near, if any is there."""
+        return next((name for name in OURS if name in self.results), None)
 
     def runs(self, variant: str, measure: str, findings: Sequence[str] = ()) -> dict[int, Items]:
         """Return a measure of a variant by seed; empty where it has none.
