@@ -68,7 +68,7 @@ PAPER_VALUES = {
     "alignment": {
         "top_k": 32,
         "top_k_start": None,
-        "top_k_anneal": 0.6,
+        "top_k_anneal": 0.6,  # unused while top_k_start is None
         "whole_share": 0.0,  # the K patches alone
         "temperature": 0.07,
         "shared_dim": 768,

@@ -18,13 +18,11 @@ _ALIGNMENT_ONLY = ("terms.masked_volume=false", "terms.masked_report=false", "te
 
 # 480 patches of 33 x 33 x 48 mm instead of 120 of 66 x 66 x 48, and six instead of three are
 # selected. A cell has to divide a patch: one block of 2 x 2 x 2 voxels instead of 2 x 2 x 2 blocks.
-_SMALLER = (
+_SMALL_PATCHES = (
     "volume.patch_shape=[6,6,6]",
     "vision_encoder.cell_shape=[1,1,1]",
     "alignment.top_k=6",
 )
-_FROM_ALL_OF_THEM = "alignment.top_k_start=480"
-_SMALL_PATCHES = (*_SMALLER, _FROM_ALL_OF_THEM)
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,8 @@ class Variant:
     def with_small_patches(self) -> "Variant":
         """Return the same with patches of half the width; K falls only where it fell before."""
         falls = RECIPES[self.recipe].alignment.top_k_start is not None
-        smaller = _SMALL_PATCHES if falls else _SMALLER
-        return replace(self, settings=(*self.settings, *smaller))
+        start = ("alignment.top_k_start=480",) if falls else ()
+        return replace(self, settings=(*self.settings, *_SMALL_PATCHES, *start))
 
 
 VARIANTS = {
@@ -90,9 +88,9 @@ VARIANTS = {
         Variant("per_image", "alignment alone, every sentence in every volume",
                 settings=_ALIGNMENT_ONLY),
         Variant("small_patches", "the same, patches of 33 x 33 x 48 mm instead of 66 x 66 x 48",
-                settings=(*_ALIGNMENT_ONLY, *_SMALL_PATCHES)),
+                settings=_ALIGNMENT_ONLY).with_small_patches(),
         Variant("small_patches_deep", "and six blocks instead of three",
-                settings=(*_ALIGNMENT_ONLY, *_SMALL_PATCHES, "vision_encoder.depth=6")),
+                settings=(*_ALIGNMENT_ONLY, "vision_encoder.depth=6")).with_small_patches(),
         Variant("whole", "alignment alone, half of a volume's score being that of its mean",
                 settings=(*_ALIGNMENT_ONLY, "alignment.whole_share=0.5")),
         Variant("published", "the full method as published", recipe="tiny", segments=True),

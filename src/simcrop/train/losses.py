@@ -189,9 +189,8 @@ class BatchLosses(LightningModule):
         assert output.aligned_patches is not None
         assert sentences is not None
         settings, patches = self.config.alignment, output.patch_embeddings
-        is_candidate = batch.is_body.gather(1, output.aligned_patches) | (
-            settings.candidates == "all"
-        )
+        is_candidate = batch.is_body.gather(1, output.aligned_patches)
+        is_candidate = is_candidate | (settings.candidates == "all")
         if everywhere is not None:
             share = settings.whole_share
             found["scores"] = volume_scores(patches, everywhere, top_k, is_candidate, share)
