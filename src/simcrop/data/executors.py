@@ -8,6 +8,7 @@ one; each process holds the one volume it works on.
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -33,6 +34,7 @@ R = TypeVar("R")
 
 _AHEAD = 256  # jobs handed out at once: enough for as many processes, few enough to take back
 _SECONDS_TO_CONNECT = 30
+SECONDS_TO_LEAVE = 30.0  # for a job whose parent is gone, until it is told again
 
 
 @contextmanager
@@ -123,11 +125,17 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait until the parent is gone, by whatever signal, and end; a pool would wait for ever."""
+    """Wait until the parent is gone, by whatever signal, and end; a pool would wait for ever.
+
+    A job may take the signal to leave its work in order, and the pool would begin the next one that
+    lies in its queue: so it comes again.
+    """
     parent = parent_process()
     if parent is not None:
         parent.join()
-        signal.raise_signal(signal.SIGTERM)
+        while True:
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(SECONDS_TO_LEAVE)
 
 
 @contextmanager
