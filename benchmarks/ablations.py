@@ -27,7 +27,7 @@ from simcrop.config import override
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
 
-PER_IMAGE, SMALL, ALL_TERMS = "per_image", "small_patches", "recommended"
+ALIGNMENT, SMALL, ALL_TERMS = "whole", "small_patches", "recommended"
 
 
 class Row(NamedTuple):
@@ -35,10 +35,11 @@ class Row(NamedTuple):
 
     says: str
     settings: tuple[str, ...] = ()
-    variant: str = PER_IMAGE
+    variant: str = ALIGNMENT
     first: str | None = None
 
 
+_SELECTED_ALONE = "alignment.whole_share=0"
 _LONG = ("text.context=report", "text.max_words=40")  # of 61 on average
 ROWS = {
     "base": Row("alignment alone, as recommended"),
@@ -49,7 +50,8 @@ ROWS = {
     "k_fixed": Row("K = 3 from the start", ("alignment.top_k_start=null",)),
     "k_1": Row("K falls to 1", ("alignment.top_k=1",)),
     "k_8": Row("K falls to 8", ("alignment.top_k=8",)),
-    "whole": Row("half of a score is that of the volume's mean", ("alignment.whole_share=0.5",)),
+    "selected": Row("a score is of the K patches alone", (_SELECTED_ALONE,)),
+    "whole_quarter": Row("a quarter of it of the whole", ("alignment.whole_share=0.25",)),
     "temperature_low": Row("temperature 0.05", ("alignment.temperature=0.05",)),
     "temperature_high": Row("temperature 0.2", ("alignment.temperature=0.2",)),
     "weights": Row("all sentences weigh alike", ("alignment.sentence_weights=equal",)),
@@ -90,10 +92,14 @@ ROWS = {
     "all_no_fusion": Row("all terms but fusion", ("terms.fusion=false",), ALL_TERMS),
     "all_weight_4": Row("all terms, alignment times 4", ("terms.alignment_weight=4",), ALL_TERMS),
     "all_within": Row(
-        "all terms, negatives of the report", ("alignment.negatives=within_report",), ALL_TERMS
+        "all terms, negatives of the report",
+        ("alignment.negatives=within_report", _SELECTED_ALONE),
+        ALL_TERMS,
     ),
     "all_batch": Row(
-        "all terms, negatives of the batch", ("alignment.negatives=batch",), ALL_TERMS
+        "all terms, negatives of the batch",
+        ("alignment.negatives=batch", _SELECTED_ALONE),
+        ALL_TERMS,
     ),
 }  # fmt: skip
 

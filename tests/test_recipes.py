@@ -117,6 +117,7 @@ def test_the_recommended_siblings_differ_from_the_papers_form_by_the_same_settin
 
     base, tiny = changed("base_recommended", "paper"), changed("tiny_recommended", "tiny")
     assert (base.pop("alignment.top_k_start"), tiny.pop("alignment.top_k_start")) == (2744, 120)
+    assert tiny.pop("alignment.whole_share") == 0.5  # not of as small patches as base has
     assert base == tiny
     assert len(base) == 11
 

@@ -130,7 +130,24 @@ def test_a_cell_from_before_a_setting_came_is_read_with_its_default(
     del alignment["whole_share"]
     path.write_text(json.dumps(values))
     assert cell.read(sets).figures["variant"] == "untrained"
+    alignment["whole_share"] = 0.5  # of a loss that no untrained network has
+    path.write_text(json.dumps(values))
+    assert cell.read(sets).figures["variant"] == "untrained"
     alignment["forgotten"] = 1
+    path.write_text(json.dumps(values))
+    with pytest.raises(DataError, match="made with other settings"):
+        cell.read(sets)
+
+
+def test_a_trained_cell_from_before_its_recipe_changed_is_refused(
+    finished, phantom_store, tmp_path
+):
+    made = next(cell for cell in PLAN.cells(finished) if cell.variant.name == "recommended")
+    cell = replace(made, folder=Path(shutil.copytree(made.folder, tmp_path / "cell")))
+    path, sets = cell.folder / RESULTS_FILE, sets_of(phantom_store)
+    assert cell.read(sets).figures["variant"] == "recommended"
+    values = json.loads(path.read_text())
+    values["settings"]["config"]["alignment"]["whole_share"] = 0.0
     path.write_text(json.dumps(values))
     with pytest.raises(DataError, match="made with other settings"):
         cell.read(sets)

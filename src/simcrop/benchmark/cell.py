@@ -28,7 +28,7 @@ from simcrop.benchmark.segmentation import measure_segmentation
 from simcrop.benchmark.supervised import supervised_scores
 from simcrop.benchmark.variants import Variant
 from simcrop.benchmark.words import measure_words
-from simcrop.config import Config, from_mapping
+from simcrop.config import Config, from_mapping, override
 from simcrop.data.store import Store
 from simcrop.errors import ConfigError, DataError, complain
 from simcrop.evaluate.items import Items
@@ -184,7 +184,7 @@ def _settings(cell: Cell) -> dict[str, object]:
     return {
         "kind": cell.variant.kind,
         "permuted": cell.variant.permuted,
-        "config": cell.config.model_dump(mode="json"),
+        "config": _acting(cell.variant.kind, cell.config),
     }
 
 
@@ -197,7 +197,14 @@ def _as_today(settings: Mapping[str, Any]) -> dict[str, Any]:
         config = from_mapping(settings["config"], "a cell", Config)
     except (ConfigError, KeyError, TypeError):
         return dict(settings)
-    return {**settings, "config": config.model_dump(mode="json")}
+    return {**settings, "config": _acting(settings.get("kind"), config)}
+
+
+def _acting(kind: object, config: Config) -> dict[str, Any]:
+    """Return the settings; a share of the whole is one of a trained alignment alone."""
+    if kind != "pre-trained" or not config.terms.alignment:
+        config = override(config, ["alignment.whole_share=0"])
+    return config.model_dump(mode="json")
 
 
 def _untrained(config: Config) -> Pretrained:

@@ -40,8 +40,8 @@ def _against_control(
 _UNPLACED = "patch_auroc unplaced"
 OURS = {
     "recommended": "recommended",
-    "per_image": "alignment alone",
-    "whole": "with a share of the whole",
+    "whole": "alignment alone",
+    "per_image": "selected patches alone",
 }
 _LABELS = tuple(
     Claim(f"a: {ours}, {says}", name, measure, other, level)
@@ -86,15 +86,15 @@ _WORDS = (
     ),
     Claim("d: hidden finding words, recommended over no help of the volume", "recommended",
           "words_true", "masked_report"),
-    Claim("d: hidden finding words, recommended over the same without fusion", "recommended",
-          "words_true", "no_fusion"),
+    Claim("d: hidden finding words, selected patches alone, over the same without fusion",
+          "selected_alone", "words_true", "no_fusion"),
     Claim("d: hidden finding words, the paper's fusion over none", "fusion", "words_true",
           "masked_report"),
 )  # fmt: skip
 _ABLATIONS = (
     Claim("d: alignment over none, 1 % of the labels", "recommended", "probe_1", "fusion"),
     *(
-        Claim(f"d: full over alignment alone, {says}", "recommended", measure, "per_image")
+        Claim(f"d: full over alignment alone, {says}", "recommended", measure, "whole")
         for says, measure in (
             ("zero-shot", "zero_shot"),
             ("hit", "hit"),
@@ -104,20 +104,21 @@ _ABLATIONS = (
         )
     ),
     *(
-        Claim(f"alignment alone over the contrast of wholes, {says}", "per_image", measure,
+        Claim(f"alignment alone over the contrast of wholes, {says}", "whole", measure,
               "global_contrast")
         for says, measure in (("zero-shot", "zero_shot"), ("hit", "hit"))
     ),
     Claim("e: per image over within report, zero-shot", "per_image", "zero_shot",
           "within_report"),
-    Claim("e: recommended over permuted reports, zero-shot", "recommended", "zero_shot",
-          "permuted"),
+    Claim("e: selected patches alone, own over permuted reports, zero-shot", "selected_alone",
+          "zero_shot", "permuted"),
 )  # fmt: skip
 _REFINED = (
     *(
         Claim(f"{says_variant} over {says_other}, {says}", variant, measure, other)
         for variant, says_variant, other, says_other in (
-            ("whole", "a share of the whole", "per_image", "none"),
+            ("recommended", "all terms, a share of the whole", "selected_alone", "none"),
+            ("whole", "alignment alone, a share of the whole", "per_image", "none"),
             ("small_patches", "small patches", "per_image", "large"),
             ("small_patches_deep", "small patches and six blocks", "per_image", "large and three"),
             ("small_patches_deep", "six blocks", "small_patches", "three, small patches"),

@@ -18,7 +18,7 @@ _SHARES = {"probe_1": 1, "probe_10": 10, "probe_100": 100}
 _NAMED = (
     ("recommended", " max", "recommended, largest value over patches"),
     ("recommended", "", "recommended, mean of patches"),
-    ("per_image", "", "alignment alone, every sentence in every volume"),
+    ("whole", "", "alignment alone, mean of patches"),
     ("patch_statistics", "", "no network: mean and deviation of patches"),
     ("global_contrast", "", "contrast of whole volumes (as CLIP)"),
     ("masked_volume", "", "masked volume alone"),

@@ -14,6 +14,7 @@ from simcrop.recipes import RECIPES
 Kind = Literal["pre-trained", "untrained", "supervised", "cnn", "patch statistics"]
 _VOLUME_ONLY = ("terms.masked_report=false", "terms.fusion=false", "terms.alignment=false")
 _WITH_REPORT = ("terms.masked_report=true", "terms.alignment=false", "fusion.looks_at=visible")
+_SELECTED_ALONE = "alignment.whole_share=0"
 _ALIGNMENT_ONLY = ("terms.masked_volume=false", "terms.masked_report=false", "terms.fusion=false")
 
 # 480 patches of 33 x 33 x 48 mm instead of 120 of 66 x 66 x 48, and six instead of three are
@@ -82,22 +83,26 @@ VARIANTS = {
                 settings=(*_WITH_REPORT, "fusion.word_patch=false")),
         Variant("fusion", "and both: cross-granularity fusion", settings=_WITH_REPORT),
         Variant("within_report", "alignment alone, the paper's negatives: within the report",
-                settings=(*_ALIGNMENT_ONLY, "alignment.negatives=within_report")),
+                settings=(*_ALIGNMENT_ONLY, "alignment.negatives=within_report", _SELECTED_ALONE)),
         Variant("batch", "alignment alone, negatives from the batch",
-                settings=(*_ALIGNMENT_ONLY, "alignment.negatives=batch")),
+                settings=(*_ALIGNMENT_ONLY, "alignment.negatives=batch", _SELECTED_ALONE)),
         Variant("per_image", "alignment alone, every sentence in every volume",
-                settings=_ALIGNMENT_ONLY),
+                settings=(*_ALIGNMENT_ONLY, _SELECTED_ALONE)),
         Variant("small_patches", "the same, patches of 33 x 33 x 48 mm instead of 66 x 66 x 48",
-                settings=_ALIGNMENT_ONLY).with_small_patches(),
+                settings=(*_ALIGNMENT_ONLY, _SELECTED_ALONE)).with_small_patches(),
         Variant("small_patches_deep", "and six blocks instead of three",
-                settings=(*_ALIGNMENT_ONLY, "vision_encoder.depth=6")).with_small_patches(),
-        Variant("whole", "alignment alone, half of a volume's score being that of its mean",
-                settings=(*_ALIGNMENT_ONLY, "alignment.whole_share=0.5")),
+                settings=(*_ALIGNMENT_ONLY, _SELECTED_ALONE, "vision_encoder.depth=6")
+                ).with_small_patches(),
+        Variant("whole", "alignment alone as recommended: half of a volume's score is of its mean",
+                settings=_ALIGNMENT_ONLY),
         Variant("published", "the full method as published", recipe="tiny", segments=True),
         Variant("recommended", "the full method as recommended", segments=True),
-        Variant("no_fusion", "as recommended, without fusion", settings=("terms.fusion=false",)),
-        Variant("permuted", "as recommended, reports permuted between patients (control)",
-                permuted=True),
+        Variant("selected_alone", "the same, a volume's score of its selected patches alone",
+                settings=(_SELECTED_ALONE,)),
+        Variant("no_fusion", "and without fusion",
+                settings=(_SELECTED_ALONE, "terms.fusion=false")),
+        Variant("permuted", "with fusion, reports permuted between patients (control)",
+                settings=(_SELECTED_ALONE,), permuted=True),
         Variant("global_contrast", "contrast of whole volumes and reports (as CLIP)",
                 settings=(*_ALIGNMENT_ONLY, "terms.alignment=false",
                           "terms.instance_contrast=true")),
@@ -108,5 +113,5 @@ VARIANTS = {
 }  # fmt: skip
 
 OF_PATCH_SIZE = ("small_patches", "small_patches_deep")
-QUICK = ("patch_statistics", "untrained", "masked_volume", "within_report", "per_image",
+QUICK = ("patch_statistics", "untrained", "masked_volume", "within_report", "whole",
          "published", "recommended", "permuted", "supervised")  # fmt: skip

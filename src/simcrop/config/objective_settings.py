@@ -59,7 +59,7 @@ class AlignmentConfig(Section):
         if self.whole_share and self.negatives != "per_image":
             raise ValueError(
                 f"whole_share {self.whole_share} with negatives {self.negatives}; it needs "
-                "per_image: the mean of one volume is the same for all its sentences"
+                "per_image: the mean of one volume is the same for all its sentences. Set it to 0."
             )
         return self
 
