@@ -22,7 +22,7 @@ import torch
 from phantom_run import POINT, point_of
 
 from simcrop.benchmark.smaller_store import SmallerStore
-from simcrop.benchmark.variants import VARIANTS
+from simcrop.benchmark.variants import SELECTED_ALONE, VARIANTS
 from simcrop.config import override
 from simcrop.train.run import pretrain
 from simcrop.train.run_folder import RunFolder
@@ -39,7 +39,6 @@ class Row(NamedTuple):
     first: str | None = None
 
 
-_SELECTED_ALONE = "alignment.whole_share=0"
 _LONG = ("text.context=report", "text.max_words=40")  # of 61 on average
 ROWS = {
     "base": Row("alignment alone, as recommended"),
@@ -50,7 +49,7 @@ ROWS = {
     "k_fixed": Row("K = 3 from the start", ("alignment.top_k_start=null",)),
     "k_1": Row("K falls to 1", ("alignment.top_k=1",)),
     "k_8": Row("K falls to 8", ("alignment.top_k=8",)),
-    "selected": Row("a score is of the K patches alone", (_SELECTED_ALONE,)),
+    "selected": Row("a score is of the K patches alone", (SELECTED_ALONE,)),
     "whole_quarter": Row("a quarter of it of the whole", ("alignment.whole_share=0.25",)),
     "temperature_low": Row("temperature 0.05", ("alignment.temperature=0.05",)),
     "temperature_high": Row("temperature 0.2", ("alignment.temperature=0.2",)),
@@ -93,12 +92,12 @@ ROWS = {
     "all_weight_4": Row("all terms, alignment times 4", ("terms.alignment_weight=4",), ALL_TERMS),
     "all_within": Row(
         "all terms, negatives of the report",
-        ("alignment.negatives=within_report", _SELECTED_ALONE),
+        ("alignment.negatives=within_report", SELECTED_ALONE),
         ALL_TERMS,
     ),
     "all_batch": Row(
         "all terms, negatives of the batch",
-        ("alignment.negatives=batch", _SELECTED_ALONE),
+        ("alignment.negatives=batch", SELECTED_ALONE),
         ALL_TERMS,
     ),
 }  # fmt: skip

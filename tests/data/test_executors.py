@@ -1,11 +1,11 @@
 """Processes of a pool end with the one that started them, whatever their jobs make of a signal."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from process_group import has_members
 
 SCRIPT = """
 import os, signal, sys, time
@@ -35,12 +35,11 @@ def test_jobs_that_take_a_signal_do_not_keep_a_pool_alive_without_its_parent(tmp
     script, started = tmp_path / "script.py", tmp_path / "started"
     script.write_text(SCRIPT)
     started.mkdir()
-    parent = subprocess.Popen([sys.executable, script, started])
+    parent = subprocess.Popen([sys.executable, script, started], start_new_session=True)
     wait_until(lambda: len(list(started.iterdir())) == 2)
     parent.send_signal(signal.SIGKILL)
     assert parent.wait() == -signal.SIGKILL
-    workers = {int(path.name.partition("_")[2]) for path in started.iterdir()}
-    wait_until(lambda: not any(map(runs, workers)))
+    wait_until(lambda: not has_members(parent.pid))
 
 
 def wait_until(condition, seconds=60):
@@ -49,15 +48,3 @@ def wait_until(condition, seconds=60):
     while not condition():
         assert time.monotonic() < end, "still not"
         time.sleep(0.1)
-
-
-def runs(pid: int) -> bool:
-    """Return whether a process is alive and no zombie."""
-    status = Path(f"/proc/{pid}/stat")
-    if not status.parent.parent.exists():  # no Linux
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"

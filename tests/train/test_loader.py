@@ -12,6 +12,7 @@ import torch
 from forked import CONTEXT, start_process
 from torch.utils.data import Dataset
 
+from process_group import has_members
 from simcrop.data.store import Store
 from simcrop.train.checkpoint import load_checkpoint
 from simcrop.train.datamodule import PretrainingData
@@ -95,14 +96,6 @@ def group_leader(folder: Path, store: Path, has_begun: Event) -> None:
         )
     except Stopped:
         sys.exit(1)
-
-
-def has_members(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")

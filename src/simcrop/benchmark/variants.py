@@ -12,9 +12,9 @@ from simcrop.config import Config, override
 from simcrop.recipes import RECIPES
 
 Kind = Literal["pre-trained", "untrained", "supervised", "cnn", "patch statistics"]
+SELECTED_ALONE = "alignment.whole_share=0"  # a volume's score is of its K patches
 _VOLUME_ONLY = ("terms.masked_report=false", "terms.fusion=false", "terms.alignment=false")
 _WITH_REPORT = ("terms.masked_report=true", "terms.alignment=false", "fusion.looks_at=visible")
-_SELECTED_ALONE = "alignment.whole_share=0"
 _ALIGNMENT_ONLY = ("terms.masked_volume=false", "terms.masked_report=false", "terms.fusion=false")
 
 # 480 patches of 33 x 33 x 48 mm instead of 120 of 66 x 66 x 48, and six instead of three are
@@ -83,26 +83,26 @@ VARIANTS = {
                 settings=(*_WITH_REPORT, "fusion.word_patch=false")),
         Variant("fusion", "and both: cross-granularity fusion", settings=_WITH_REPORT),
         Variant("within_report", "alignment alone, the paper's negatives: within the report",
-                settings=(*_ALIGNMENT_ONLY, "alignment.negatives=within_report", _SELECTED_ALONE)),
+                settings=(*_ALIGNMENT_ONLY, "alignment.negatives=within_report", SELECTED_ALONE)),
         Variant("batch", "alignment alone, negatives from the batch",
-                settings=(*_ALIGNMENT_ONLY, "alignment.negatives=batch", _SELECTED_ALONE)),
+                settings=(*_ALIGNMENT_ONLY, "alignment.negatives=batch", SELECTED_ALONE)),
         Variant("per_image", "alignment alone, every sentence in every volume",
-                settings=(*_ALIGNMENT_ONLY, _SELECTED_ALONE)),
+                settings=(*_ALIGNMENT_ONLY, SELECTED_ALONE)),
         Variant("small_patches", "the same, patches of 33 x 33 x 48 mm instead of 66 x 66 x 48",
-                settings=(*_ALIGNMENT_ONLY, _SELECTED_ALONE)).with_small_patches(),
+                settings=(*_ALIGNMENT_ONLY, SELECTED_ALONE)).with_small_patches(),
         Variant("small_patches_deep", "and six blocks instead of three",
-                settings=(*_ALIGNMENT_ONLY, _SELECTED_ALONE, "vision_encoder.depth=6")
+                settings=(*_ALIGNMENT_ONLY, SELECTED_ALONE, "vision_encoder.depth=6")
                 ).with_small_patches(),
         Variant("whole", "alignment alone as recommended: half of a volume's score is of its mean",
                 settings=_ALIGNMENT_ONLY),
         Variant("published", "the full method as published", recipe="tiny", segments=True),
         Variant("recommended", "the full method as recommended", segments=True),
         Variant("selected_alone", "the same, a volume's score of its selected patches alone",
-                settings=(_SELECTED_ALONE,)),
+                settings=(SELECTED_ALONE,)),
         Variant("no_fusion", "and without fusion",
-                settings=(_SELECTED_ALONE, "terms.fusion=false")),
+                settings=(SELECTED_ALONE, "terms.fusion=false")),
         Variant("permuted", "with fusion, reports permuted between patients (control)",
-                settings=(_SELECTED_ALONE,), permuted=True),
+                settings=(SELECTED_ALONE,), permuted=True),
         Variant("global_contrast", "contrast of whole volumes and reports (as CLIP)",
                 settings=(*_ALIGNMENT_ONLY, "terms.alignment=false",
                           "terms.instance_contrast=true")),
