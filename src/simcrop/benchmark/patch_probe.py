@@ -50,7 +50,7 @@ def measure_patch_probe(features: Features, shares: Shares) -> Items:
     for label, of_volume in shares.items():
         if not all(_rows(part, of_volume) for part in (train, val, test)):
             continue
-        head = _fit(train, of_volume)
+        head = fit_patch_layer(train, of_volume)
         threshold = best_dice_threshold(*_maps(head, val, of_volume))
         logits, is_finding, is_body = _maps(head, test, of_volume)
         rows = _rows(test, of_volume)
@@ -61,7 +61,7 @@ def measure_patch_probe(features: Features, shares: Shares) -> Items:
     return items_of_groups("", "patch_dice", ids, patients, labels, np.concatenate(values))
 
 
-class _Head:
+class PatchLayer:
     """One logit per patch from its standardised token."""
 
     def __init__(
@@ -72,28 +72,30 @@ class _Head:
         self._head = head.fit(self._standard(tokens), is_finding)
 
     def __call__(self, tokens: Float[np.ndarray, "patches dim"]) -> Float[np.ndarray, " patches"]:
+        """Return one logit per patch."""
         return self._head.decision_function(self._standard(tokens))
 
     def _standard(self, tokens: np.ndarray) -> np.ndarray:
         return (tokens - self._mean) / self._deviation
 
 
-def _fit(train: Features, of_volume: Mapping[str, np.ndarray]) -> _Head:
+def fit_patch_layer(train: Features, of_volume: Mapping[str, np.ndarray]) -> PatchLayer:
+    """Return the layer for one finding; volumes without a share of it do not have it."""
     tokens, is_finding = [], []
     for row, volume in enumerate(train.index["volume_id"]):
         is_body = train.is_body[row]
-        tokens.append(_tokens(train, row)[is_body])
+        tokens.append(tokens_of(train, row)[is_body])
         share = of_volume.get(volume, np.zeros(len(is_body)))
         is_finding.append(target_patches(share, is_body)[is_body])
-    return _Head(np.concatenate(tokens), np.concatenate(is_finding))
+    return PatchLayer(np.concatenate(tokens), np.concatenate(is_finding))
 
 
 def _maps(
-    head: _Head, part: Features, of_volume: Mapping[str, np.ndarray]
+    head: PatchLayer, part: Features, of_volume: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return logits, patches that hold the finding and body patches, of volumes that have it."""
     rows = _rows(part, of_volume)
-    logits = np.stack([head(_tokens(part, row)) for row in rows])
+    logits = np.stack([head(tokens_of(part, row)) for row in rows])
     shares = np.stack([of_volume[part.index["volume_id"].iloc[row]] for row in rows])
     is_body = part.is_body[rows]
     return logits, target_patches(shares, is_body).astype(np.float64), is_body
@@ -103,6 +105,7 @@ def _rows(part: Features, of_volume: Mapping[str, np.ndarray]) -> list[int]:
     return [row for row, volume in enumerate(part.index["volume_id"]) if volume in of_volume]
 
 
-def _tokens(features: Features, row: int) -> Float[np.ndarray, "patches dim"]:
+def tokens_of(features: Features, row: int) -> Float[np.ndarray, "patches dim"]:
+    """Return the patch tokens of one volume."""
     assert features.patch_tokens is not None
     return features.patch_tokens[row].astype(np.float64)  # normed tokens are nearly collinear
