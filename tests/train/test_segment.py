@@ -2,8 +2,11 @@
 
 import errno
 import json
+import os
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk  # noqa: N813
 import torch
@@ -23,6 +26,7 @@ from simcrop.train.segment_evaluate import score_folder, score_store
 from simcrop.train.segment_predict import predict_files, stem_of
 from simcrop.train.segmentation_setup import SegmentationSetup
 from simcrop.train.segmenter import load_segmenter
+from simcrop.train.segmenting import Segmenting
 from simcrop.train.signals import StopOnSignal, Stopped
 from tiny_run import read_metrics
 
@@ -117,6 +121,57 @@ def test_a_resumed_run_equals_an_unbroken_one(encoder, store, run, tmp_path):
     ):
         assert torch.equal(mine, theirs)
     assert read_metrics(broken.metrics) == read_metrics(run.metrics)
+
+
+@pytest.fixture
+def damaged(store, tmp_path) -> Store:
+    """A store whose first volume to train and first to validate are truncated."""
+    shutil.copytree(store.folder, tmp_path / "store")
+    for volume in ("P0", "P4"):
+        os.truncate(tmp_path / "store" / store.volumes.at[volume, "path"], 500)
+    return Store(tmp_path / "store")
+
+
+BRIEF = ("optimizer.length=4", "optimizer.warmup=1", "trainer.validation_epochs=1")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_unreadable_volumes_are_passed_over_and_named(encoder, damaged, tmp_path, caplog, workers):
+    config = override(made.CONFIG, [*BRIEF, f"trainer.workers={workers}"])
+    run = RunFolder(tmp_path / "run")
+    train_segmentation(config, Task(str(encoder)), damaged, run)
+    table = pd.read_csv(run.skipped)
+    named = {damaged.study_of(volume): part for volume, part in (("P0", "train"), ("P4", "val"))}
+    assert dict(zip(table.study_id, table.split, strict=True)) == named
+    assert table.reason.str.contains("missing or damaged").all()
+    assert caplog.text.count("cannot be read") == 2  # once each, however often they are met
+    assert len(read_metrics(run.metrics)["val/dice"]) == 2
+
+
+def test_too_many_unreadable_volumes_end_the_run_which_can_be_gone_on_with(
+    encoder, store, damaged, tmp_path
+):
+    config = override(made.CONFIG, [*BRIEF, "trainer.max_skipped=0"])
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"1 of 4.*max_skipped.*simcrop segment train --resume"):
+        train_segmentation(config, Task(str(encoder)), damaged, run)
+    os.truncate(damaged.folder / store.volumes.at["P5", "path"], 500)
+    run = RunFolder(tmp_path / "blind")
+    config = override(made.CONFIG, list(BRIEF))
+    with pytest.raises(DataError, match=r"none of 2 validation volumes.*--resume"):
+        train_segmentation(config, Task(str(encoder)), damaged, run)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing_and_ends_the_run(
+    encoder, store, tmp_path, monkeypatch
+):
+    def spoil(module: Segmenting) -> None:
+        next(module.network.parameters()).grad.fill_(float("nan"))
+
+    monkeypatch.setattr(Segmenting, "on_after_backward", spoil)
+    config = override(made.CONFIG, list(BRIEF))
+    with pytest.raises(TrainingError, match=r"gradient norm nan at update 0.*clip"):
+        train_segmentation(config, Task(str(encoder)), store, RunFolder(tmp_path / "run"))
 
 
 def test_messages_name_the_command_that_goes_on_with_a_segmentation(encoder, store, run, tmp_path):

@@ -84,6 +84,9 @@ class SegmentationLoopConfig(Section):
     """Updates between two resume points."""
     log_steps: Count = 10
     """Updates between two logged values."""
+    max_skipped: Fraction = 0.05
+    """Share of the training studies that may turn out unreadable before the run stops. Each is
+    named in skipped_studies.csv, and another study takes its place."""
 
 
 class SlidingWindowConfig(Section):

@@ -8,17 +8,39 @@ one it is thus depends on neither the process that reads nor the moment at which
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from torch.utils.data import Dataset
 
 from simcrop.data.augmentation import generator_for
-from simcrop.data.samples import SkippedStudy, StudyDataset, StudySample
+from simcrop.data.samples import SkippedStudy, StudySample
+from simcrop.data.segmentation_crops import CropBatch
 from simcrop.errors import DataError, complain
 
 TRIES = 10  # as many failures in a row are no single bad file: the store is gone
 
 
-class ReadableStudies(Dataset[StudySample]):
+Sample = TypeVar("Sample", StudySample, CropBatch)
+_Made_co = TypeVar("_Made_co", covariant=True)
+
+
+@runtime_checkable
+class Studies(Protocol[_Made_co]):
+    """A dataset indexed by (epoch, position)."""
+
+    seed: int
+
+    @property
+    def studies(self) -> list[str]:
+        """Study ids in the order of the positions."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: tuple[int, int], /) -> _Made_co: ...
+
+
+class ReadableStudies(Dataset[Sample], Generic[Sample]):
     """The studies of a dataset, batch by batch, without those that cannot be read.
 
     Args:
@@ -27,7 +49,7 @@ class ReadableStudies(Dataset[StudySample]):
             left out, as in validation, unless it was the only one of its batch.
     """
 
-    def __init__(self, studies: StudyDataset, *, replace: bool) -> None:
+    def __init__(self, studies: Studies[Sample], *, replace: bool) -> None:
         self.dataset = studies
         self.replace = replace
 
@@ -39,10 +61,10 @@ class ReadableStudies(Dataset[StudySample]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: tuple[int, int]) -> StudySample:
+    def __getitem__(self, index: tuple[int, int]) -> Sample:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[tuple[int, int]]) -> list[StudySample]:
+    def __getitems__(self, indices: Sequence[tuple[int, int]]) -> list[Sample]:
         """Return a batch of samples; the first says which studies were skipped and why.
 
         Without indices there is no sample.
@@ -53,7 +75,7 @@ class ReadableStudies(Dataset[StudySample]):
         if not indices:
             return []
         taken = {position for _, position in indices}
-        samples: list[StudySample] = []
+        samples: list[Sample] = []
         skipped: list[SkippedStudy] = []
         failed: list[tuple[int, int]] = []
         for index in indices:
@@ -70,7 +92,7 @@ class ReadableStudies(Dataset[StudySample]):
             taken.add(position)
         return [replace(samples[0], skipped=tuple(skipped)), *samples[1:]]
 
-    def _try(self, index: tuple[int, int], skipped: list[SkippedStudy]) -> StudySample | None:
+    def _try(self, index: tuple[int, int], skipped: list[SkippedStudy]) -> Sample | None:
         try:
             return self.dataset[index]
         except (DataError, OSError) as error:
@@ -79,7 +101,7 @@ class ReadableStudies(Dataset[StudySample]):
 
     def _instead_of(
         self, index: tuple[int, int], taken: set[int], skipped: list[SkippedStudy]
-    ) -> tuple[StudySample, int]:
+    ) -> tuple[Sample, int]:
         epoch, position = index
         order = generator_for(self.dataset.seed, epoch, position).permutation(len(self.dataset))
         others = [int(other) for other in order if other not in taken] or [int(o) for o in order]

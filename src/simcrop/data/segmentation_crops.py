@@ -11,8 +11,7 @@ side but no partner there is no such flip.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from simcrop.data.augmentation import draw_shift, generator_for
 from simcrop.data.contract import Contract
 from simcrop.data.label_maps import Classes
 from simcrop.data.preprocessing import crop_at, normalise
+from simcrop.data.samples import SkippedStudy
 from simcrop.data.store import Store
 from simcrop.geometry import Shape3
 
@@ -39,11 +39,20 @@ class SegmentationAugmentation:
     shift_range: float
 
 
-class CropBatch(NamedTuple):
-    """Crops side by side, in [-1, 1], and the class of each of their voxels."""
+@dataclass(frozen=True)
+class CropBatch:
+    """Crops side by side, in [-1, 1], and the class of each of their voxels.
+
+    `skipped` names studies that could not be read for it.
+    """
 
     voxels: Float[Tensor, "batch 1 x y z"]
     classes: Int[Tensor, "batch 1 x y z"]
+    skipped: tuple[SkippedStudy, ...] = ()
+
+    def to(self, device: torch.device) -> "CropBatch":
+        """Return the batch on a device."""
+        return replace(self, voxels=self.voxels.to(device), classes=self.classes.to(device))
 
 
 class CropDataset(Dataset[CropBatch]):
@@ -80,6 +89,11 @@ class CropDataset(Dataset[CropBatch]):
         self.crops_per_volume = crops_per_volume
         self.augmentation = augmentation
         self._kept: dict[str, tuple[np.ndarray, np.ndarray]] | None = {} if keep_in_memory else None
+
+    @property
+    def studies(self) -> list[str]:
+        """Study ids in the order of the positions."""
+        return [self.store.study_of(volume) for volume in self.volumes]
 
     def __len__(self) -> int:
         return len(self.volumes)
@@ -163,6 +177,7 @@ def join_crops(batches: list[CropBatch]) -> CropBatch:
     return CropBatch(
         torch.cat([batch.voxels for batch in batches]),
         torch.cat([batch.classes for batch in batches]),
+        tuple(study for batch in batches for study in batch.skipped),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from simcrop.errors import ConfigError, complain
+from simcrop.errors import ConfigError, DataError, complain
 
 Machine = tuple[str, Literal["32-true", "bf16-mixed"]]
 _LARGE_NETWORK = 1 << 28  # bytes of weights
@@ -54,7 +54,12 @@ def give_back_large_blocks(network: nn.Module) -> None:
 
 @contextmanager
 def quiet_lightning() -> Generator[None]:
-    """Keep Lightning's tips, notices and worker advice off the screen; errors stay."""
+    """Keep Lightning's tips, notices and worker advice off the screen; errors stay.
+
+    Raises:
+        KeyboardInterrupt: for the exit that Lightning makes of Ctrl-C.
+        DataError: as a reading process raised it, without the traceback that it sends along.
+    """
     loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -65,6 +70,10 @@ def quiet_lightning() -> Generator[None]:
             # What FSDP2 wraps returns views, which nobody here writes into.
             warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
             yield
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
+    except DataError as error:
+        raise DataError(str(error).rpartition("DataError: ")[2].strip(), error.kind) from error
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -121,14 +121,7 @@ def _fit(
     with quiet_lightning():
         loggers = [metrics, *extra_loggers(config, run, point.step)]
         trainer = _trainer(config, machine, data, loggers, callbacks, waiting)
-        try:
-            trainer.fit(
-                module, data, ckpt_path=point.path, weights_only=True if point.path else None
-            )
-        except SystemExit as end:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from end
-        except DataError as error:  # a reading process sends its traceback along
-            raise DataError(str(error).rpartition("DataError: ")[2].strip(), error.kind) from error
+        trainer.fit(module, data, ckpt_path=point.path, weights_only=True if point.path else None)
     if trainer.is_global_zero:
         draw.draw()
     stop.raise_if_stopped(trainer.global_step)

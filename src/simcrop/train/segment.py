@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer
 
 from simcrop.config import SegmentationConfig, read_config
 from simcrop.data.label_maps import Classes
+from simcrop.data.replacement import ReadableStudies
 from simcrop.data.segmentation_crops import CropDataset, SegmentationAugmentation, join_crops
 from simcrop.data.splits import hash_of, take_fraction
 from simcrop.data.store import Store
@@ -31,6 +32,7 @@ from simcrop.train.segmentation_setup import SegmentationSetup
 from simcrop.train.segmenter import Segmenter, load_segmenter
 from simcrop.train.segmenting import Segmenting
 from simcrop.train.signals import StopOnSignal
+from simcrop.train.skipped import SkippedStudies
 
 log = logging.getLogger(__name__)
 
@@ -126,9 +128,6 @@ def train_segmentation(
         len(train), config.optimizer.volumes_per_step, config.seed, start=point.step
     )
     module = Segmenting(segmenter, stream.batches_per_epoch)
-    looks = ValidationLooks(
-        segmenter, data, val, stream.batches_per_epoch, run.checkpoint, on_progress
-    )
     points = ResumePoints(run, config.trainer.checkpoint_steps, keep=2)
     stop = StopOnSignal(points)
     with only_here(run.folder), quiet_lightning():
@@ -136,16 +135,18 @@ def train_segmentation(
             run.go_back(point.sizes)
         run.note_length(module.num_updates)
         metrics = MetricsFile(run.metrics)
-        trainer = _trainer(config, machine, module.num_updates, metrics, [looks, stop, points])
-        try:
-            trainer.fit(
-                module,
-                _loader(data, stream, config.trainer.workers),
-                ckpt_path=point.path,
-                weights_only=resume or None,
-            )
-        except SystemExit as end:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from end
+        skipped = SkippedStudies(run, len(train), config.trainer.max_skipped)
+        looks = ValidationLooks(
+            segmenter, data, val, skipped, stream.batches_per_epoch, run.checkpoint, on_progress
+        )
+        callbacks: list[Callback] = [skipped, looks, stop, points]
+        trainer = _trainer(config, machine, module.num_updates, metrics, callbacks)
+        trainer.fit(
+            module,
+            _loader(data, stream, config.trainer.workers),
+            ckpt_path=point.path,
+            weights_only=resume or None,
+        )
     run.draw_curves()
     stop.raise_if_stopped(trainer.global_step)
     return load_segmenter(run.folder)
@@ -204,7 +205,8 @@ def _dataset(store: Store, volumes: list[str], segmenter: Segmenter) -> CropData
 
 
 def _loader(data: CropDataset, stream: BatchStream, workers: int) -> Loader:
-    return Loader(data, batch_sampler=stream, num_workers=workers, collate_fn=join_crops)
+    readable = ReadableStudies(data, replace=True)
+    return Loader(readable, batch_sampler=stream, num_workers=workers, collate_fn=join_crops)
 
 
 def _trainer(

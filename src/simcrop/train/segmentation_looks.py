@@ -8,11 +8,14 @@ import numpy as np
 from jaxtyping import Float
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from simcrop.data.samples import SkippedStudy
 from simcrop.data.segmentation_crops import CropDataset
+from simcrop.errors import DataError, complain
 from simcrop.evaluate.segmentation import dice_per_class
 from simcrop.train.features import Progress
 from simcrop.train.segmenter import Segmenter, save_segmenter
 from simcrop.train.segmenting import Segmenting
+from simcrop.train.skipped import SkippedStudies
 
 
 class ValidationLooks(Callback):
@@ -22,6 +25,7 @@ class ValidationLooks(Callback):
         segmenter: the network that is trained.
         data: reads volumes and their classes.
         val: the validation volumes; without any the last network is kept.
+        skipped: writes down those that cannot be read.
         updates_per_epoch: of the training.
         checkpoint: where the network is kept.
         on_progress: called with (updates done, updates in all, what).
@@ -32,6 +36,7 @@ class ValidationLooks(Callback):
         segmenter: Segmenter,
         data: CropDataset,
         val: Sequence[str],
+        skipped: SkippedStudies,
         updates_per_epoch: int,
         checkpoint: Path,
         on_progress: Progress,
@@ -39,6 +44,7 @@ class ValidationLooks(Callback):
         self.segmenter = segmenter
         self.data = data
         self.val = val
+        self.skipped = skipped
         self.every = segmenter.setup.config.trainer.validation_epochs * updates_per_epoch
         self.checkpoint = checkpoint
         self.on_progress = on_progress
@@ -66,7 +72,7 @@ class ValidationLooks(Callback):
             if step == last:
                 self._keep(step, None)
         elif step % self.every == 0 or step == last:
-            per_class = self.look()
+            per_class = self.look(step)
             score = float(np.ma.masked_invalid(per_class).mean() or 0.0)
             names = self.segmenter.setup.classes.names[1:]
             values = {f"val/dice {n}": v for n, v in zip(names, per_class, strict=True)}
@@ -77,13 +83,31 @@ class ValidationLooks(Callback):
                 self.best = score
                 self._keep(step, score)
 
-    def look(self) -> Float[np.ndarray, " foreground"]:
-        """Return the mean Dice of every class over the validation volumes that have it."""
+    def look(self, step: int) -> Float[np.ndarray, " foreground"]:
+        """Return the mean Dice of every class over the validation volumes that have it.
+
+        Raises:
+            DataError: if none of them can be read.
+        """
         dice = []
         for volume in self.val:
-            hu, reference = self.data.read(volume)
+            try:
+                hu, reference = self.data.read(volume)
+            except (DataError, OSError) as error:
+                study = SkippedStudy(self.data.store.study_of(volume), str(error))
+                self.skipped.note(step, "val", [study])
+                continue
             found = self.segmenter.classes(hu)
             dice.append(dice_per_class(found, reference, len(self.segmenter.setup.classes)))
+        if not dice:
+            raise DataError(
+                complain(
+                    f"none of {len(self.val)} validation volumes can be read",
+                    "at least one, to choose the network by",
+                    f"See {self.skipped.run.skipped}, mend the store, then go on: "
+                    f"{self.skipped.run.resume_command}",
+                )
+            )
         return np.ma.masked_invalid(dice).mean(axis=0).filled(np.nan)
 
     def _keep(self, step: int, dice: float | None) -> None:

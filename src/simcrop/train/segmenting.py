@@ -4,11 +4,16 @@ Paper: downstream segmentation (method.md, section 12): Dice and cross-entropy i
 softmax and the squares of its values in the Dice, AdamW on all weights.
 """
 
+import math
+from typing import NoReturn
+
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from monai.losses.dice import DiceCELoss
 from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
 
 from simcrop.data.segmentation_crops import CropBatch
 from simcrop.errors import TrainingError, complain
@@ -52,18 +57,31 @@ class Segmenting(LightningModule):
         logits = self.network(batch.voxels).float()
         loss = self.loss(logits, batch.classes)
         if not torch.isfinite(loss):
-            raise TrainingError(
-                complain(
-                    f"loss {float(loss)} at update {self.global_step}",
-                    "a finite one",
-                    "Lower optimizer.lr, or set optimizer.clip=1.",
-                )
-            )
+            self._stop(f"loss {float(loss)}")
         self.logged = {
             "train/dice_ce_loss": float(loss.detach()),
             "train/lr": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
         }
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Look at the gradient before anything is changed by it.
+
+        Raises:
+            TrainingError: if its norm is not finite.
+        """
+        norm = float(get_total_norm([p.grad for p in self.parameters() if p.grad is not None]))
+        if not math.isfinite(norm):
+            self._stop(f"gradient norm {norm}")
+
+    def _stop(self, found: str) -> NoReturn:
+        raise TrainingError(
+            complain(
+                f"{found} at update {self.global_step}",
+                "a finite one",
+                "Lower optimizer.lr, or set optimizer.clip=1.",
+            )
+        )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and a schedule that ends with the run, whatever its length (18.18)."""

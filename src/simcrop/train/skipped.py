@@ -2,11 +2,13 @@
 
 import logging
 import math
+from collections.abc import Iterable
 
 import pandas as pd
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from simcrop.data.samples import Batch
+from simcrop.data.samples import Batch, SkippedStudy
+from simcrop.data.segmentation_crops import CropBatch
 from simcrop.errors import TrainingError, complain
 from simcrop.train.run_folder import RunFolder
 
@@ -29,14 +31,14 @@ class SkippedStudies(Callback):
         self._seen = {(split, study) for split, study in _read(run)}
 
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch | CropBatch, batch_idx: int
     ) -> None:
         """Note what the batch lacks.
 
         Raises:
             TrainingError: if more than the allowed share has been unreadable in this run.
         """
-        self._note(trainer, "train", batch)
+        self.note(trainer.global_step, "train", batch.skipped)
         num_bad = sum(split == "train" for split, _ in self._seen)
         if batch.skipped and num_bad > self.most:
             raise TrainingError(
@@ -44,7 +46,7 @@ class SkippedStudies(Callback):
                     f"{num_bad} of {self.num_studies} training studies could not be read, see "
                     f"{self.run.skipped}",
                     f"at most {self.most} (trainer.max_skipped)",
-                    f"Mend the store, then go on: simcrop pretrain --resume {self.run.folder}",
+                    f"Mend the store, then go on: {self.run.resume_command}",
                 )
             )
 
@@ -57,11 +59,12 @@ class SkippedStudies(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Note what the batch lacks."""
-        self._note(trainer, "val", batch)
+        self.note(trainer.global_step, "val", batch.skipped)
 
-    def _note(self, trainer: Trainer, split: str, batch: Batch) -> None:
-        for study in batch.skipped:
-            self.run.note_skipped(trainer.global_step, split, study)
+    def note(self, step: int, split: str, skipped: Iterable[SkippedStudy]) -> None:
+        """Write down studies that could not be read; the first time each is a warning."""
+        for study in skipped:
+            self.run.note_skipped(step, split, study)
             if (split, study.study_id) not in self._seen:
                 self._seen.add((split, study.study_id))
                 instead = "another takes its place" if split == "train" else "it is left out"
