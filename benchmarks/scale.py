@@ -1,4 +1,4 @@
-"""How zero-shot and grounding move with studies, updates and width: curves, and what they promise.
+"""How every figure moves with studies, updates and width: curves, and what they promise.
 
     python benchmarks/scale.py STORE -o scale [--seed 1] [--updates 600] [--only studies]
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from phantom_run import POINT, point_of
+from phantom_run import LABELLED, POINT, point_of
 
 from simcrop.benchmark.smaller_store import SmallerStore
 from simcrop.benchmark.variants import VARIANTS
@@ -34,12 +34,13 @@ FIGURES = {
     "hit": "hit",
     "hit_swapped": "hit, other patient",
     "patch_auroc": "patch AUROC",
+    "probe_max": f"probe AUROC, {LABELLED} labelled patients",
 }
 
 
 def measure(store: Path, folder: Path, studies: int, updates: int, width: int, seed: int) -> dict:
     """Return the figures of one point, trained where it is missing."""
-    config = override(VARIANTS["per_image"].config(seed, updates), [f"vision_encoder.dim={width}"])
+    config = override(VARIANTS["whole"].config(seed, updates), [f"vision_encoder.dim={width}"])
     name = f"studies{studies}_updates{updates}_width{width}_seed{seed}"
     few = SmallerStore(store, train=studies)
     return point_of(
@@ -74,7 +75,10 @@ def draw(table: pd.DataFrame, updates: int, path: Path) -> None:
         axes.minorticks_off()
         axes.set_xlabel({"studies": "training studies"}.get(axis, axis))
         axes.grid(alpha=0.2)
-    figure.axes[0].legend(fontsize=8)
+    lines = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        *lines, fontsize=8, ncols=len(FIGURES), loc="upper center", bbox_to_anchor=(0.5, 0)
+    )
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
