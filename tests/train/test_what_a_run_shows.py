@@ -169,6 +169,12 @@ def test_a_folder_without_a_run_is_told(tmp_path):
         summarise(tmp_path)
 
 
+def test_a_segmentation_is_told_with_its_curves(tmp_path):
+    (tmp_path / "run.json").write_text('{"segmentation": {}}')
+    with pytest.raises(ConfigError, match=r"holds a segmentation.*curves\.png"):
+        summarise(tmp_path)
+
+
 def test_the_page_has_every_curve_and_needs_nothing_else(shown, tmp_path):
     page = write_run_report(tmp_path / "report.html", summarise(shown[0].folder)).read_text()
     assert page.count("data:image/png;base64,") == 3

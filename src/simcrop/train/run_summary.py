@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from simcrop.config import Config, read_config
-from simcrop.errors import DataError, complain
+from simcrop.errors import ConfigError, DataError, complain
 from simcrop.evaluate.tables import Table
 from simcrop.train.run_folder import RunFolder, draw_values
 
@@ -143,11 +143,19 @@ def summarise(folder: Path) -> RunSummary:
     """Read a run folder.
 
     Raises:
-        ConfigError: if it holds no run.
+        ConfigError: if it holds no run, or one of another kind than a pre-training.
         DataError: if one of its tables cannot be read.
     """
     run = RunFolder(folder)
     described = run.described()
+    if "segmentation" in described:
+        raise ConfigError(
+            complain(
+                f"{folder} holds a segmentation",
+                "a folder that `simcrop pretrain` wrote",
+                f"Its curves are {run.curves}, its values {run.metrics}.",
+            )
+        )
     return RunSummary(
         run,
         read_config(run.config, Config),
