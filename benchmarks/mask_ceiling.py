@@ -33,8 +33,9 @@ WITH_MASKS = "masks"
 FIGURES = ("patch_auroc", "hit")
 
 
-def sentences_of(encoder: Pretrained, store: Store, patients: int) -> list[GroundedSentence]:
+def sentences_of(encoder: Pretrained, ruler: Ruler, patients: int) -> list[GroundedSentence]:
     """Return the held-out sentences, each with the map of the layer that has seen masks."""
+    store = ruler.store
     few = SmallerStore(store.location, train=patients)
     with tempfile.TemporaryDirectory() as folder:
         tokens = Path(folder) / "tokens.npy"
@@ -44,7 +45,7 @@ def sentences_of(encoder: Pretrained, store: Store, patients: int) -> list[Groun
         layers = {label: fit_patch_layer(train, share) for label, share in shares.items()}
         row_of = {volume: row for row, volume in enumerate(test.index["volume_id"])}
         found = ground_store(encoder, store, test)
-        found = with_position_maps(found, Ruler(store).position_maps(encoder))
+        found = with_position_maps(found, ruler.position_maps(encoder))
         return [
             replace(
                 one,
@@ -89,9 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--patients", type=int, default=300)
     wanted = parser.parse_args(arguments)
-    store = Store(wanted.store)
+    ruler = Ruler(Store(wanted.store))
     for checkpoint in wanted.checkpoints:
-        found = table_of(sentences_of(load(checkpoint), store, wanted.patients))
+        found = table_of(sentences_of(load(checkpoint), ruler, wanted.patients))
         print(f"{checkpoint}\n{found.round(3).to_string()}", flush=True)
 
 

@@ -155,6 +155,9 @@ def test_too_many_unreadable_volumes_end_the_run_which_can_be_gone_on_with(
     run = RunFolder(tmp_path / "run")
     with pytest.raises(TrainingError, match=r"1 of 4.*max_skipped.*simcrop segment train --resume"):
         train_segmentation(config, Task(str(encoder)), damaged, run)
+    shutil.copy(store.folder / store.volumes.at["P0", "path"], damaged.folder / "volumes")
+    train_segmentation(config, Task.of(run), damaged, run, resume=True)
+    assert max(read_metrics(run.metrics)["val/dice"]) == 4
     os.truncate(damaged.folder / store.volumes.at["P5", "path"], 500)
     run = RunFolder(tmp_path / "blind")
     config = override(made.CONFIG, list(BRIEF))
@@ -162,7 +165,7 @@ def test_too_many_unreadable_volumes_end_the_run_which_can_be_gone_on_with(
         train_segmentation(config, Task(str(encoder)), damaged, run)
 
 
-def test_a_gradient_that_is_not_finite_changes_nothing_and_ends_the_run(
+def test_a_gradient_that_is_not_finite_ends_the_run_before_any_update(
     encoder, store, tmp_path, monkeypatch
 ):
     def spoil(module: Segmenting) -> None:
